@@ -1,0 +1,335 @@
+"""The command line: from arguments and configuration to jobs and observers, and from the report to an exit code."""
+
+import argparse
+import asyncio
+import gc
+import io
+import os
+import shlex
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any
+
+from rich.console import Console
+from rich.text import Text
+from rich_argparse import RawDescriptionRichHelpFormatter
+
+import loader
+from loader.core.dataset import Dataset
+from loader.core.errors import OutputError, UsageError
+from loader.core.events import Event
+from loader.datasets import DATASETS
+from loader.export import RejectsWriter, result, write_result
+from loader.pipeline import Job, load, new_report
+from loader.settings import OPTIONS, Settings, gather
+from loader.sources import FileSource, file_source, find_source
+from loader.targets.sqlite import SqliteTarget
+from loader.view import LiveView, PlainView, console, safe, summary
+
+COMMAND = "python -m loader"
+BUG = 4
+_SIGNALS = [getattr(signal, name) for name in ("SIGHUP", "SIGINT", "SIGTERM") if hasattr(signal, name)]
+
+DESCRIPTION = """\
+Load related records into databases of their own, at the same time, and account for every one.
+
+Without a NAME, every dataset is loaded whose file is there: users, products, orders.
+A NAME may be given several files; they are read in that order.
+"""
+EPILOG = """\
+Each option can also be set as LOADER_OPTION in the environment, or as option in [tool.loader] of pyproject.toml.
+Exit code: 0 all is stored, or --max-rejects allows for the rejects; 1 records were rejected; 2 wrong use;
+3 a dataset could not be finished; 4 a bug; 129, 130, 143 stopped by SIGHUP, SIGINT, SIGTERM.
+"""
+
+
+class _HelpFormatter(RawDescriptionRichHelpFormatter):
+    """Help in the form of Python 3.13, in any version: `-d, --data DIR`."""
+
+    text_markup = help_markup = False
+
+    def __init__(self, prog: str) -> None:
+        width = min(max(shutil.get_terminal_size().columns, 40), 120)
+        super().__init__(prog, width=width - 2, console=Console(width=width))
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return str(super()._format_action_invocation(action))
+        return f"{', '.join(action.option_strings)} {action.metavar}"
+
+
+def parser() -> argparse.ArgumentParser:
+    """What reads the command line; an option that is not given is not there."""
+    made = argparse.ArgumentParser(
+        prog=COMMAND,
+        usage=f"{COMMAND} [OPTION]... [NAME | NAME=FILE]...",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=_HelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    made.add_argument("names", nargs="*", metavar="NAME | NAME=FILE", default=[], help="a dataset, and its file")
+    for option in OPTIONS:
+        form: dict[str, Any] = {"metavar": option.metavar} if option.metavar else {"action": option.action}
+        made.add_argument(*option.flags, help=option.help.replace("%", "%%"), **form)
+    made.add_argument("--version", action="version", version=f"loader {loader.__version__}")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line, and return the exit code."""
+    out, err = _stream(sys.stdout), _stream(sys.stderr)
+    verbose = False
+    try:
+        given = vars(parser().parse_args(argv))
+        verbose = given.get("verbose", False)
+        settings = gather(given, os.environ, Path("pyproject.toml"))
+        verbose = settings["verbose"]
+        return _Command(settings, out, err).run()
+    except UsageError as error:
+        _complain(err, str(error), error, verbose)
+        return 2
+    except KeyboardInterrupt:  # before the load
+        return 128 + signal.SIGINT
+    except Exception as error:
+        hint = "" if verbose else " (-v shows where)"
+        _complain(err, f"a bug in loader, please report it: {error!r}{hint}", error, verbose)
+        return BUG
+    finally:
+        _flush(out)
+
+
+def _stream(stream: IO[str] | None) -> IO[str]:
+    """A standard stream that takes any text; one that is closed swallows it."""
+    if stream is None:
+        return open(os.devnull, "w", encoding="utf-8")
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    return stream
+
+
+def _flush(out: IO[str]) -> None:
+    """Flush now, so that Python does not at its end, and complains of a reader that is gone."""
+    try:
+        out.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+
+
+def _complain(err: IO[str], text: str, error: BaseException, verbose: bool) -> None:
+    with suppress(OSError, ValueError):
+        print(f"loader: {safe(text)}", file=err)
+        if verbose:
+            traceback.print_exception(error, file=err)
+        err.flush()
+
+
+class _Command:
+    """One run of the command line. Raises UsageError before anything is done, if it cannot be done."""
+
+    def __init__(self, settings: Settings, out: IO[str], err: IO[str]) -> None:
+        self._settings, self._out, self._err = settings, out, err
+        self._rejects: RejectsWriter | None = None
+        try:
+            sources = find_sources(settings, DATASETS)
+            targets = {dataset.name: SqliteTarget(settings["into"] / f"{dataset.name}.db") for dataset in DATASETS}
+            files = {name: [each.path for each in found] for name, found in sources.items() if found}
+            if directory := settings["rejects"]:
+                self._rejects = RejectsWriter(directory, files, settings["check"])
+            self._refuse_export(chain(*files.values(), (target.path for target in targets.values())))
+        except OSError as error:
+            raise UsageError(f"{error.filename}: {error.strerror}") from error
+        self._jobs = [Job(each, sources[each.name], targets[each.name]) for each in DATASETS]
+        loaded = [job for job in self._jobs if job.sources]
+        self._report = new_report(loaded, settings["check"], settings["max-rejects"])
+        self._view = self._new_view()
+        self._signal = 0  # what stopped the load
+        self._stop: Callable[[], object] = lambda: None
+
+    def _refuse_export(self, taken: Iterable[Path]) -> None:
+        """Refuse to write the result where it cannot be, or over what is read or written otherwise."""
+        export: Path | None = self._settings["export"]
+        if export is None or self._result_on_stdout:
+            return
+        if not export.parent.is_dir():
+            raise UsageError(f"--export: there is no directory {export.parent}")
+        if export.is_dir():
+            raise UsageError(f"--export: {export} is a directory")
+        if export.resolve() in {path.resolve() for path in taken}:
+            raise UsageError(f"--export: {export} is a file that is loaded from or into")
+
+    def run(self) -> int:
+        gc.freeze()  # what is there stays, and a load makes no cycles to speak of: saves a sixth of the time
+        gc.set_threshold(100_000)
+        with self._signals(), self._rejects or nullcontext():
+            asyncio.run(self._load())
+            if self._rejects:
+                self._report.outputs += self._rejects.problems
+            self._export()
+        for problem in [*(tally.problem for tally in self._report.tallies.values()), *self._report.outputs]:
+            if problem:
+                _complain(self._err, problem.detail, problem, self._settings["verbose"])
+        if self._settings["quiet"] < 2:
+            with suppress(OSError, ValueError):  # nobody reads it
+                self._summarise(console(self._err if self._result_on_stdout else self._out, self._settings["color"]))
+        return self._exit_code
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """At the first signal, stop in an orderly way; at a second, at once."""
+
+        def handle(number: int, _frame: object) -> None:
+            if self._signal:
+                if isinstance(self._view, LiveView):
+                    self._view.show_cursor()
+                os._exit(128 + number)
+            self._signal = number
+            self._stop()
+
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        heeded = [number for number, handler in before.items() if handler is not signal.SIG_IGN]  # nohup ignores one
+        for number in heeded:
+            signal.signal(number, handle)
+        try:
+            yield
+        finally:
+            for number in heeded:
+                signal.signal(number, before[number])
+
+    @property
+    def _exit_code(self) -> int:
+        interrupted = self._report.status == "interrupted" and self._signal
+        return 128 + self._signal if interrupted else self._report.exit_code
+
+    @property
+    def _result_on_stdout(self) -> bool:
+        return str(self._settings["export"]) == "-"
+
+    def _new_view(self) -> LiveView | PlainView | None:
+        settings, on = self._settings, console(self._err, self._settings["color"], self._settings["live"])
+        if settings["quiet"]:
+            return None
+        is_live = settings["live"] == "always" or (
+            settings["live"] == "auto" and self._err.isatty() and not on.is_dumb_terminal
+        )
+        return LiveView(self._report, on) if is_live else PlainView(self._report, on)
+
+    async def _load(self) -> None:
+        task, loop, settings = asyncio.current_task(), asyncio.get_running_loop(), self._settings
+        assert task  # this is one
+        self._stop = partial(loop.call_soon_threadsafe, task.cancel)
+        async with self._view.running() if isinstance(self._view, LiveView) else nullcontext():
+            try:
+                await load(
+                    self._jobs,
+                    observe=self._tell,
+                    check=settings["check"],
+                    on_conflict=settings["on-conflict"],
+                    max_rejects=settings["max-rejects"],
+                    ignore_extra=settings["ignore-extra"],
+                )
+            except asyncio.CancelledError:
+                task.uncancel()  # it was a signal, and the report tells what was done
+            finally:
+                self._stop = lambda: None
+
+    def _tell(self, event: Event) -> None:
+        self._report(event)
+        if self._rejects:
+            self._rejects(event)
+        if self._view:
+            try:
+                self._view(event)
+            except Exception:  # the load does not depend on the display
+                self._view = None
+
+    def _export(self) -> None:
+        if not self._settings["export"]:
+            return
+        written = self._rejects.written if self._rejects else {}
+        text = result(self._report, self._exit_code, loader.__version__, written)
+        try:
+            if self._result_on_stdout:
+                self._print(text.decode())
+            else:
+                write_result(self._settings["export"], text)
+        except OutputError as error:
+            self._report.outputs.append(error)
+
+    def _print(self, text: str) -> None:
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except (OSError, ValueError) as error:
+            raise OutputError(f"the result cannot be written to stdout: {error}") from error
+
+    def _summarise(self, on: Console) -> None:
+        on.print(summary(self._report, on))
+        on.print()
+        for line in self._outcome():
+            on.print(Text(safe(line)), soft_wrap=not on.is_terminal)
+
+    def _outcome(self) -> Iterator[str]:
+        """Where everything is, what the exit code says, and what to type next."""
+        report, settings = self._report, self._settings
+        written = self._rejects.written if self._rejects else {}
+        rejects = [str(written[name]) for name in report.tallies if name in written]
+        if settings["export"] and not self._result_on_stdout:
+            yield f"Result: {settings['export']}"
+        if rejects:
+            yield f"Rejects: {', '.join(rejects)}"
+        if report.status == "rejects" and report.allowed:
+            limit, origin = settings["max-rejects"], settings.origins["max-rejects"]
+            share = f"{report.totals.rejected:,} of {report.totals.read:,} records"
+            yield f"{share} were rejected; max-rejects {limit} a dataset ({origin}) allows for that: exit code 0."
+        if settings["check"]:
+            yield "Checked only, nothing was stored."
+        again = " ".join([COMMAND, *self._repeated()])
+        match report.status:
+            case "rejects" if rejects:
+                yield f"Mend the rows there, then load them: {again} --data {settings['rejects']}"
+            case "failed":
+                yield "Mend that, and run the same command again: what is stored stays, and it goes on from there."
+            case "interrupted":
+                yield "Interrupted. Run the same command again: what is stored stays, and it goes on from there."
+
+    def _repeated(self) -> Iterator[str]:
+        """The flags of this command that matter for the next one as well."""
+        for name in ("into", "rejects", "on-conflict"):
+            if self._settings.origins.get(name) == f"--{name}":
+                yield f"--{name} {shlex.quote(str(self._settings[name]))}"
+        if self._settings.origins.get("ignore-extra") == "--ignore-extra":
+            yield "--ignore-extra"
+
+
+def find_sources(settings: Settings, datasets: Sequence[Dataset]) -> dict[str, list[FileSource]]:
+    """The files to load, by dataset; UsageError if a name or file is not there."""
+    known = {dataset.name: dataset for dataset in datasets}
+    sources: dict[str, list[FileSource]] = {name: [] for name in known}
+    for argument in settings.names:
+        name, is_given, file = argument.partition("=")
+        if name not in known:
+            raise UsageError(f"there is no dataset {name!r}; there are {', '.join(known)}")
+        source = file_source(file) if is_given else find_source(settings["data"], name)
+        if source is None:
+            raise UsageError(f"{settings['data']} holds no file of {name}; name one, as {name}=FILE")
+        if not source.path.is_file():
+            raise UsageError(f"{source.path} is not there, or is not a file")
+        sources[name].append(source)
+    if not settings.names:
+        for name in known:
+            if found := find_source(settings["data"], name):
+                sources[name].append(found)
+        if not any(sources.values()):
+            names = ", ".join(f"{name}.csv" for name in known)
+            raise UsageError(f"{settings['data']} holds none of {names} (nor .json, .ndjson): see --data")
+    return sources

@@ -1,0 +1,79 @@
+"""What is told of a load while it runs: facts, each after it happened."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from attrs import frozen
+
+from loader.core.errors import LoaderError
+from loader.core.records import Rejection
+
+Status = Literal["complete", "failed", "stopped", "interrupted"]
+"""How the load of a dataset ended; `stopped` means that a dataset it refers to was not finished."""
+
+
+@frozen
+class Opened:
+    """The sources of a dataset can be read; `format` and `columns` are the first one's, `size` is theirs in bytes."""
+
+    dataset: str
+    format: str
+    columns: tuple[str, ...]
+    size: int
+
+
+@frozen
+class Read:
+    """So many records more were taken from a source; `position` is how many bytes of the sources lie behind them."""
+
+    dataset: str
+    records: int
+    position: int
+
+
+@frozen
+class Waits:
+    """A dataset waits for records of another; or no longer waits, if `upstream` is None."""
+
+    dataset: str
+    upstream: str | None
+
+
+@frozen
+class Committed:
+    """A transaction is on disk (with `--check`: would be)."""
+
+    dataset: str
+    inserted: int
+    updated: int
+    unchanged: int
+
+
+@frozen
+class Rejected:
+    """A record was rejected."""
+
+    dataset: str
+    rejection: Rejection
+
+
+@frozen
+class Untried:
+    """So many records were read that nothing can be said of, because the dataset cannot be finished."""
+
+    dataset: str
+    records: int
+
+
+@frozen
+class Closed:
+    """Nothing more will happen to a dataset; `problem` is what kept it from being finished, if it was not."""
+
+    dataset: str
+    status: Status
+    problem: LoaderError | None
+    seconds: float
+
+
+Event = Opened | Read | Waits | Committed | Rejected | Untried | Closed
+Observer = Callable[[Event], None]

@@ -1,0 +1,177 @@
+"""What flows from a source to a target: blocks of bytes, batches of records, and the rows that were refused."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Container, Mapping, Sequence
+from itertools import chain, islice
+from operator import itemgetter
+from typing import Literal, Protocol
+
+from attrs import field, frozen
+
+MAX_ROW = 2**20
+"""How many bytes a row may have."""
+
+Origin = tuple[str, int | None, int | None]
+"""Where a row of a rejects file stood at first: source, line and row."""
+
+Code = Literal[
+    "row-error",
+    "missing-cell",
+    "extra-cell",
+    "type-error",
+    "constraint-error",
+    "primary-key",
+    "unique-error",
+    "foreign-key",
+]
+"""The kinds of reason, named as in the Frictionless standard."""
+
+
+@frozen
+class Block:
+    """A run of whole rows cut from a source: `line` is where it starts, `end` how many bytes were read so far."""
+
+    data: bytes
+    line: int
+    end: int
+
+
+@frozen
+class Place:
+    """Where a row stands: `line` is that of its first line, None where the format has none; `row` counts from 1."""
+
+    source: str
+    line: int | None
+    row: int
+
+    def __str__(self) -> str:
+        return f"{self.source}#{self.row}" if self.line is None else f"{self.source}:{self.line}"
+
+
+@frozen
+class Cause:
+    """The upstream record whose rejection left a reference with nothing to refer to."""
+
+    dataset: str
+    key: object
+    place: Place
+    reason: "Reason"
+
+
+@frozen
+class Reason:
+    """One exact cause of a rejection.
+
+    `field` is None if the whole row is meant. `value` is what stood there, `holder` the key of the record that has a
+    contested value, `cause` the upstream record that was rejected.
+    """
+
+    code: Code
+    field: str | None
+    message: str
+    value: object = None
+    holder: object = None
+    cause: Cause | None = None
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.field} {self.message}" if self.field else f"{self.code}: {self.message}"
+
+
+@frozen
+class Rejection:
+    """A refused row with all its reasons; `values` are its cells by column, as they stood in the source.
+
+    A row that does not fit the columns has its whole text in `values["_raw"]`.
+    """
+
+    place: Place
+    values: Mapping[str, object]
+    reasons: tuple[Reason, ...]
+
+
+@frozen
+class Draft:
+    """A row that its model refused: the reasons so far, and by field index the values that could be understood."""
+
+    line: int
+    reasons: tuple[Reason, ...]
+    values: Mapping[int, object]
+
+
+@frozen
+class Batch:
+    """What parsing made of a block: records as tuples of column values, and drafts; both with lines, in file order.
+
+    `origins` tells where a row stood at first, by line, if it comes from a rejects file.
+    """
+
+    records: Sequence[tuple[object, ...]] = ()
+    lines: Sequence[int] = ()
+    drafts: Sequence[Draft] = ()
+    origins: Mapping[int, Origin] = field(factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.records) + len(self.drafts)
+
+    def before(self, line: int) -> "Batch":
+        """The rows that stand before a line."""
+        return Batch(
+            self.records[: bisect_left(self.lines, line)],
+            self.lines[: bisect_left(self.lines, line)],
+            self.drafts[: bisect_left(self.drafts, line, key=_line)],
+            self.origins,
+        )
+
+    def row_at(self, line: int) -> int:
+        """How many rows stand before a line."""
+        return bisect_left(self.lines, line) + bisect_left(self.drafts, line, key=_line)
+
+    def line_after(self, line: int) -> int | None:
+        """The line of the next row."""
+        record, draft = bisect_right(self.lines, line), bisect_right(self.drafts, line, key=_line)
+        drafts = map(_line, self.drafts[draft : draft + 1])
+        return min(chain(self.lines[record : record + 1], drafts), default=None)
+
+    def first_line(self, at: int, values: Container[object]) -> int:
+        """The line of the first row whose field has one of these values."""
+        records = (line for line, record in zip(self.lines, self.records, strict=True) if record[at] in values)
+        drafts = (draft.line for draft in self.drafts if draft.values.get(at) in values)
+        return min(chain(islice(records, 1), islice(drafts, 1)))
+
+    def column(self, at: int) -> list[object]:
+        """The values that a field has in the records and, as far as they were understood, in the drafts."""
+        values = [*map(itemgetter(at), self.records), *(draft.values.get(at) for draft in self.drafts)]
+        return [value for value in values if value is not None] if None in values else values
+
+
+def _line(draft: Draft) -> int:
+    return draft.line
+
+
+@frozen
+class Misfit:
+    """A row that does not fit its columns or cannot be read; `cells` holds by field name what could be told apart."""
+
+    line: int
+    cells: Mapping[str, object]
+    reasons: tuple[Reason, ...]
+
+
+@frozen
+class Rows:
+    """A block split into rows: those that fit, as cells in the order of the fields, and the misfits."""
+
+    cells: Sequence[Sequence[object]]
+    lines: Sequence[int]
+    misfits: Sequence[Misfit] = ()
+    origins: Mapping[int, Origin] = field(factory=dict)
+
+
+class Reader(Protocol):
+    """How the bytes of a format are split into rows: pure and picklable, so that it runs in any executor."""
+
+    def rows(self, block: Block) -> Rows:
+        """The rows of a block; never raises for what stands in it."""
+
+    def values(self, text: bytes) -> Mapping[str, object]:
+        """The cells of one row by column, as they stand in its text; what does not fit is kept whole as `_raw`."""

@@ -1,0 +1,319 @@
+"""What a load leaves behind besides the databases: the result as JSON, and the rejected rows, ready to be mended.
+
+Each file appears whole or not at all.
+"""
+
+import csv
+import io
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any, Self
+
+import orjson
+from attrs import asdict, frozen
+
+from loader.core.errors import OutputError, UsageError
+from loader.core.events import Closed, Event, Opened, Rejected
+from loader.core.records import MAX_ROW, Reason, Rejection
+from loader.core.report import Report, Tally
+
+
+class WholeFile:
+    """A file that is written beside `path`, and takes its place when it is complete.
+
+    A symbolic link stays one, and a file that is there already passes on its mode.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = Path(os.path.realpath(path))
+        descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
+        self._temporary = Path(name)
+        self.file: IO[bytes] = os.fdopen(descriptor, "w+b")
+
+    def complete(self) -> None:
+        """Make the file durable, and put it in its place."""
+        with self.file:
+            self.file.flush()
+            os.fchmod(self.file.fileno(), self._mode())
+            os.fsync(self.file.fileno())
+        self._temporary.replace(self._path)
+        directory = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def discard(self) -> None:
+        """Leave no trace, unless the file is in its place."""
+        with suppress(OSError):
+            self.file.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def _mode(self) -> int:
+        try:
+            return self._path.stat().st_mode & 0o777
+        except FileNotFoundError:
+            mask = os.umask(0)
+            os.umask(mask)
+            return 0o666 & ~mask
+
+
+def write_result(path: Path, text: bytes) -> None:
+    """Write the result to a file, a pipe or a device; OutputError, and an old file stays, if that is not possible."""
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(text)
+            return
+        file = WholeFile(path)
+        try:
+            file.file.write(text)
+            file.complete()
+        finally:
+            file.discard()
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def result(report: Report, exit_code: int, version: str, rejects: Mapping[str, Path]) -> bytes:
+    """The result as JSON, in the form of `result.schema.json`; `rejects` are the files of rejected rows by dataset."""
+    run = {
+        "loader": version,
+        "started": report.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "seconds": round(report.seconds, 3),
+        "status": report.status,
+        "exit_code": exit_code,
+        "check": report.check,
+    }
+    problems = [
+        {"dataset": tally.name, "title": tally.problem.title, "detail": tally.problem.detail}
+        for tally in report.tallies.values()
+        if tally.problem
+    ] + [{"dataset": None, "title": each.title, "detail": each.detail} for each in report.outputs]
+    document = {
+        "version": 1,
+        "run": run,
+        "totals": asdict(report.totals),
+        "datasets": [_dataset(tally, rejects.get(tally.name)) for tally in report.tallies.values()],
+        "problems": problems,
+    }
+    return orjson.dumps(_printable(document), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _dataset(tally: Tally, rejects: Path | None) -> dict[str, Any]:
+    return {
+        "name": tally.name,
+        "status": tally.status or "interrupted",
+        "sources": list(tally.sources),
+        "target": tally.target,
+        **asdict(tally.counts),
+        "seconds": round(tally.seconds, 3),
+        "reasons": tally.reasons,
+        "rejects": str(rejects) if rejects else None,
+        "rejections": [_rejection(each) for each in tally.rejections],
+        "rejections_omitted": tally.rejections_omitted,
+    }
+
+
+def _rejection(rejection: Rejection) -> dict[str, Any]:
+    place = rejection.place
+    return {
+        "source": place.source,
+        "line": place.line,
+        "row": place.row,
+        "values": rejection.values,
+        "reasons": [_reason(each) for each in rejection.reasons],
+    }
+
+
+def _reason(reason: Reason) -> dict[str, Any]:
+    members: dict[str, Any] = {"code": reason.code, "field": reason.field, "message": reason.message}
+    if reason.holder is not None:
+        members["holder"] = reason.holder
+    if cause := reason.cause:
+        members["cause"] = {
+            "dataset": cause.dataset,
+            "key": cause.key,
+            "source": cause.place.source,
+            "line": cause.place.line,
+            "code": cause.reason.code,
+        }
+    return members
+
+
+def _printable(value: Any) -> Any:
+    """The same for JSON: what is no UTF-8 is shown escaped, and a number of JSON text as that text."""
+    match value:
+        case str():
+            return str(value) if value.isascii() else value.encode(errors="backslashreplace").decode()
+        case dict():
+            return {_printable(name): _printable(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_printable(each) for each in value]
+        case _:
+            return value
+
+
+class RejectsWriter:
+    """An observer that writes the rejected rows of each dataset to a file that can be mended and loaded again.
+
+    `sources` are by dataset the files that it is loaded from. One that is a rejects file itself is replaced only when
+    all of it was loaded: nowhere else are its rows. `written` are the files that are there in the end, `problems` what
+    could not be written. In a `with`, nothing unfinished is left behind.
+
+    Raises UsageError if a file has the name of a rejects file, and is none.
+    """
+
+    def __init__(self, directory: Path, sources: Mapping[str, Sequence[Path]], check: bool) -> None:
+        self.written: dict[str, Path] = {}
+        self.problems: list[OutputError] = []
+        self._directory, self._sources, self._check = directory, sources, check
+        self._files: dict[str, _RejectsFile] = {}
+        self._earlier = {dataset: [path for path in self._names(dataset) if path.exists()] for dataset in sources}
+        for path in chain.from_iterable(self._earlier.values()):
+            if not _is_rejects_file(path):
+                raise UsageError(f"{path} would be overwritten with rejects: choose another directory with --rejects")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.discard()
+
+    def __call__(self, event: Event) -> None:
+        try:
+            match event:
+                case Opened():
+                    path = self._directory / f"{event.dataset}.{event.format}"
+                    self._files[event.dataset] = _RejectsFile(path, _FORMS[event.format], event.columns)
+                case Rejected() if event.dataset in self._files:
+                    self._files[event.dataset].add(event.rejection)
+                case Closed() if event.dataset in self._files:
+                    self._close(event.dataset, loaded=event.status == "complete" and not self._check)
+                case _:
+                    pass
+        except OSError as error:
+            file = self._files.pop(event.dataset)
+            file.discard()
+            self.problems.append(OutputError(f"{file.path} cannot be written: {error.strerror or error}"))
+
+    def _names(self, dataset: str) -> list[Path]:
+        return [self._directory / f"{dataset}.{form}" for form in _FORMS]
+
+    def _close(self, dataset: str, loaded: bool) -> None:
+        file, earlier = self._files[dataset], self._earlier[dataset]
+        fed_back = {path.resolve() for path in self._sources[dataset]} & {path.resolve() for path in earlier}
+        if fed_back and not loaded:
+            self.written[dataset] = earlier[0]
+            return
+        if file.rows:
+            file.complete()
+            self.written[dataset] = file.path
+        for path in earlier:
+            if path != self.written.get(dataset):
+                path.unlink()
+
+
+def _is_rejects_file(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        if path.suffix == ".csv":
+            return b"_reasons" in file.readline(2**20).strip().split(b",")
+        return re.search(rb'"_reasons"\s*:', file.read(2**21)) is not None
+
+
+class _RejectsFile:
+    """Rejected rows in the format of their source; there is no file before there is a row."""
+
+    def __init__(self, path: Path, form: "_Form", columns: tuple[str, ...]) -> None:
+        self.path, self.rows = path, 0
+        self._form, self._columns = form, (*columns, "_line", "_source", "_reasons")
+        self._whole: WholeFile | None = None
+
+    def add(self, rejection: Rejection) -> None:
+        if self._whole is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._whole = WholeFile(self.path)
+            self._whole.file.write(self._form.head(self._columns))
+        if "_raw" in rejection.values and self._form.widen and "_raw" not in self._columns:
+            self._columns = (*self._columns, "_raw")
+            narrow, self._whole = self._whole, WholeFile(self.path)
+            self._form.widen(narrow.file, self._whole.file)
+            narrow.discard()
+        text = self._form.row(_members(rejection), self._columns)
+        self._whole.file.write(self._form.between + text if self.rows else text)
+        self.rows += 1
+
+    def complete(self) -> None:
+        if self._whole:
+            self._whole.file.write(self._form.tail)
+            self._whole.complete()
+
+    def discard(self) -> None:
+        if self._whole:
+            self._whole.discard()
+
+
+def _members(rejection: Rejection) -> dict[str, Any]:
+    """What a rejects file holds of a row: its cells or, if it does not fit the columns, its text; and loader's own."""
+    raw = rejection.values.get("_raw")
+    place = rejection.place
+    return {
+        **(rejection.values if raw is None else {"_raw": raw}),
+        "_line": place.line,
+        **({"_row": place.row} if place.line is None else {}),
+        "_source": place.source,
+        "_reasons": [str(reason) for reason in rejection.reasons],
+    }
+
+
+@frozen
+class _Form:
+    """How rejected rows are written in a format; `widen` copies rows that lack the column `_raw`."""
+
+    head: Callable[[Sequence[str]], bytes]
+    row: Callable[[Mapping[str, Any], Sequence[str]], bytes]
+    widen: Callable[[IO[bytes], IO[bytes]], None] | None = None
+    between: bytes = b""
+    tail: bytes = b""
+
+
+def _csv_row(cells: Iterable[object]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # with CR in it, so that a CR in a cell is quoted
+    return text.getvalue().removesuffix("\r\n").encode(errors="surrogateescape") + b"\n"
+
+
+def _csv_members(members: Mapping[str, Any], columns: Sequence[str]) -> bytes:
+    return _csv_row("; ".join(cell) if isinstance(cell := members.get(name), list) else cell for name in columns)
+
+
+def _widen_csv(narrow: IO[bytes], wide: IO[bytes]) -> None:
+    narrow.seek(0)
+    csv.field_size_limit(max(csv.field_size_limit(), 2 * MAX_ROW))
+    text = io.TextIOWrapper(narrow, encoding="utf-8", errors="surrogateescape", newline="")
+    rows = csv.reader(text)
+    wide.write(_csv_row([*next(rows), "_raw"]))
+    wide.writelines(_csv_row([*row, ""]) for row in rows)
+    text.detach()
+
+
+def _json_members(members: Mapping[str, Any], _columns: Sequence[str]) -> bytes:
+    try:
+        return orjson.dumps(members, lambda number: orjson.Fragment(str(number)), orjson.OPT_PASSTHROUGH_SUBCLASS)
+    except TypeError:  # bytes that are no UTF-8, which only the text of an unreadable row holds
+        return json.dumps(members).encode()
+
+
+_FORMS = {
+    "csv": _Form(lambda columns: _csv_row(columns), _csv_members, _widen_csv),
+    "json": _Form(lambda columns: b"[\n", _json_members, between=b",\n", tail=b"\n]\n"),
+    "ndjson": _Form(lambda columns: b"", lambda members, columns: _json_members(members, columns) + b"\n"),
+}

@@ -1,0 +1,71 @@
+"""Where records are kept: the contract, and how its steps are awaited."""
+
+import asyncio
+from collections.abc import Awaitable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, TypeVar
+
+from loader.core.dataset import Dataset
+
+Record = tuple[object, ...]
+_T = TypeVar("_T")
+
+
+async def to_its_end(step: Awaitable[_T]) -> _T:
+    """Await a step that is not to be left half done: a cancellation, even a second, takes effect when it is over."""
+    task = asyncio.ensure_future(step)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled:
+        task.exception()  # it is overtaken by the cancellation
+        raise cancelled
+    return task.result()
+
+
+class Lookup(Protocol):
+    """A look at the keys that are durably stored."""
+
+    async def stored(self, keys: Collection[object]) -> set[object]:
+        """Those of the keys that are there."""
+
+
+class Table(Protocol):
+    """The records of one dataset, open for writing.
+
+    `had_records` says whether there may be any that this run did not store. Each call raises TargetError if the
+    database fails.
+    """
+
+    had_records: bool
+
+    def transaction(self) -> AbstractAsyncContextManager[None]:
+        """All that is done inside happens at its end, durably, or not at all; nobody else writes meanwhile."""
+
+    async def find(self, claims: Mapping[int, Collection[object]]) -> list[Record]:
+        """The records that hold one of these values, given by field index; each once."""
+
+    async def insert(self, records: Sequence[Record]) -> None:
+        """Add records none of whose claims is held."""
+
+    async def update(self, records: Sequence[Record]) -> None:
+        """Put records in the place of those of their keys, in this order."""
+
+
+class Target(Protocol):
+    """A database; `name` is how messages call it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def open(self, dataset: Dataset, check: bool) -> AbstractAsyncContextManager[Table]:
+        """The table of a dataset, made if it is not there; TargetError, and nothing is changed, if one does not fit.
+
+        With `check`, what is written is seen by later calls, and gone at the end; the database is left as it was.
+        """
+
+    def lookup(self, dataset: Dataset, check: bool) -> AbstractAsyncContextManager[Lookup]:
+        """A look at what is there of a dataset, which may be nothing at all; with `check` it leaves no trace."""

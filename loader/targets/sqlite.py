@@ -1,0 +1,262 @@
+"""One SQLite database file for each dataset, durable at each commit (WAL, synchronous=FULL)."""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+from attrs import frozen
+
+from loader.core.dataset import Dataset
+from loader.core.errors import TargetError
+from loader.targets import Lookup, Record, Table, to_its_end
+from loader.targets.tables import create_table, misfit, quoted
+
+_T = TypeVar("_T")
+
+BUSY_SECONDS = 5.0
+"""How long another program may hold a lock that is wanted."""
+
+_ROWS_A_STATEMENT = 1_000
+_VARIABLES = 32_766  # SQLITE_MAX_VARIABLE_NUMBER
+
+_WAYS_OUT = {
+    sqlite3.SQLITE_BUSY: "another program has locked it: run again when that is done",
+    sqlite3.SQLITE_FULL: "the disk is full: make room and run again",
+    sqlite3.SQLITE_IOERR: "the disk fails or is full: mend that and run again",
+    sqlite3.SQLITE_READONLY: "it may not be written to: change its permissions, or choose another directory",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: look at the directory and its permissions",
+    sqlite3.SQLITE_NOTADB: "it is not an SQLite database: move it away, or choose another directory with --into",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: restore it, or move it away and load again",
+}
+
+
+@frozen
+class SqliteTarget:
+    """A database file. Raises TargetError, naming it, for whatever keeps it from being used."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def open(self, dataset: Dataset, check: bool) -> AbstractAsyncContextManager[Table]:
+        return self._scratch(dataset) if check else self._database(dataset)
+
+    @asynccontextmanager
+    async def lookup(self, dataset: Dataset, check: bool) -> AsyncIterator[Lookup]:
+        if not self._is_there():
+            yield _Nothing()
+            return
+        async with _connect(self.name, self._uri_without_a_trace() if check else self._uri("rw")) as connection:
+            await connection.run("PRAGMA query_only = ON")
+            is_there = await connection.has_table(dataset)
+            yield _SqliteTable(connection, dataset) if is_there else _Nothing()
+
+    @asynccontextmanager
+    async def _database(self, dataset: Dataset) -> AsyncIterator[Table]:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TargetError(f"{self.path.parent} cannot be made: {error.strerror}") from error
+        async with _connect(self.name, self._uri("rwc")) as connection:
+            is_there = await connection.has_table(dataset)
+            [[mode]] = await connection.run("PRAGMA journal_mode = WAL")
+            if mode != "wal":
+                raise TargetError(f"{self.name}: its disk does not allow a write-ahead log (journal mode {mode})")
+            await connection.run("PRAGMA synchronous = FULL")
+            if not is_there:
+                await connection.run(create_table(dataset))
+            table = _SqliteTable(connection, dataset, identity=self._identity)
+            await table.look()
+            yield table
+
+    @asynccontextmanager
+    async def _scratch(self, dataset: Dataset) -> AsyncIterator[Table]:
+        """A private database on top of the real one, which is only read."""
+        async with _connect(self.name, "") as connection:
+            await connection.run("PRAGMA journal_mode = MEMORY")
+            await connection.run("PRAGMA synchronous = OFF")
+            lower = None
+            if self._is_there():
+                await connection.run("ATTACH ? AS stored", [self._uri_without_a_trace()])
+                lower = "stored" if await connection.has_table(dataset, "stored") else None
+            await connection.run(create_table(dataset))
+            table = _SqliteTable(connection, dataset, lower)
+            await table.look()
+            yield table
+
+    def _is_there(self) -> bool:
+        return self.path.is_file() and self.path.stat().st_size > 0
+
+    def _uri(self, mode: str) -> str:
+        return f"{self.path.absolute().as_uri()}?mode={mode}"
+
+    def _uri_without_a_trace(self) -> str:
+        """A URI to read by; where no write-ahead log has to be read with the file, not even a side file is made."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        return self._uri("ro") + ("" if log.is_file() and log.stat().st_size else "&immutable=1")
+
+    def _identity(self) -> tuple[int, int] | None:
+        """What tells the file from any other that takes its name."""
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+
+class _Nothing:
+    """The keys of a database that is not there."""
+
+    async def stored(self, keys: Collection[object]) -> set[object]:
+        return set()
+
+
+@frozen
+class _Connection:
+    """A connection to a database, whose faults it translates."""
+
+    name: str
+    sqlite: aiosqlite.Connection
+
+    async def run(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """Run one statement and return its rows, in one trip to the thread of the connection."""
+        with _own_faults(self.name):
+            return list(await self.sqlite.execute_fetchall(statement, parameters))
+
+    async def has_table(self, dataset: Dataset, schema: str = "main") -> bool:
+        """Whether the table of a dataset is there; TargetError if it is, and does not fit."""
+        found = await self.run(f"SELECT type FROM {schema}.sqlite_master WHERE name = ? COLLATE NOCASE", [dataset.name])
+        if not found:
+            return False
+        table = quoted(dataset.name)
+        columns = await self.run(f"PRAGMA {schema}.table_info({table})")
+        unique = []
+        for _, index, is_unique, _, is_partial in await self.run(f"PRAGMA {schema}.index_list({table})"):
+            if is_unique:
+                parts = await self.run(f"PRAGMA {schema}.index_xinfo({quoted(index)})")
+                held = tuple((name, collation) for _, _, name, _, collation, in_key in parts if in_key)
+                unique.append((held, bool(is_partial)))
+        if fault := misfit(dataset, found[0][0], columns, unique):
+            raise TargetError(
+                f"{self.name}: its table {dataset.name} does not fit: {fault}; move the file away, or choose another "
+                f"directory with --into"
+            )
+        return True
+
+
+@contextmanager
+def _own_faults(name: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        raise TargetError(f"{name}: {_WAYS_OUT.get(code, error)}") from error
+
+
+@asynccontextmanager
+async def _connect(name: str, uri: str) -> AsyncIterator[_Connection]:
+    connect = partial(sqlite3.connect, uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
+    with _own_faults(name):  # first without aiosqlite, whose thread outlives the event loop if it cannot connect
+        opened = await asyncio.to_thread(connect, check_same_thread=False)
+    connection = aiosqlite.Connection(lambda: opened, iter_chunk_size=1)
+    try:
+        await to_its_end(connection)
+        yield _Connection(name, connection)
+    finally:
+        await to_its_end(connection.close())
+
+
+class _SqliteTable:
+    """A table, and under it, where a load is only tried, the real one: it hides the records there that have its keys.
+
+    `identity` tells which file has the table's name now; it is to stay the same.
+    """
+
+    def __init__(
+        self,
+        connection: _Connection,
+        dataset: Dataset,
+        lower: str | None = None,
+        identity: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.had_records = False
+        self._version: object = None
+        self._connection, self._dataset = connection, dataset
+        self._identity, self._first_identity = identity, identity()
+        self._columns = ", ".join(map(quoted, dataset.names))
+        self._key = quoted(dataset.key)
+        self._name = f"main.{quoted(dataset.name)}"
+        self._layers = [self._name]
+        if lower:
+            hidden = f"SELECT {self._key} FROM {self._name}"
+            self._layers.append(f"(SELECT * FROM {lower}.{quoted(dataset.name)} WHERE {self._key} NOT IN ({hidden}))")
+
+    async def look(self) -> None:
+        """See whether there are records."""
+        self._version = await self._connection.run("PRAGMA data_version")
+        for layer in self._layers:
+            self.had_records |= bool(await self._connection.run(f"SELECT 1 FROM {layer} LIMIT 1"))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        await self._connection.run("BEGIN IMMEDIATE")
+        try:
+            if await self._connection.run("PRAGMA data_version") != self._version:
+                self.had_records = True  # another program has written meanwhile
+            yield
+            if self._identity() != self._first_identity:
+                raise TargetError(f"{self._connection.name} was removed or replaced while it was written to")
+            await self._connection.run("COMMIT")
+        except BaseException:
+            if self._connection.sqlite.in_transaction:  # after some faults SQLite has rolled back already
+                await self._connection.run("ROLLBACK")
+            raise
+
+    async def find(self, claims: Mapping[int, Collection[object]]) -> list[Record]:
+        found: dict[Record, None] = {}
+        for at, values in claims.items():
+            found.update(dict.fromkeys(await self._select(self._columns, at, values)))
+        return list(found)
+
+    async def stored(self, keys: Collection[object]) -> set[object]:
+        return {key for (key,) in await self._select(self._key, self._dataset.key_at, keys)}
+
+    async def insert(self, records: Sequence[Record]) -> None:
+        await self._write(records, "")
+
+    async def update(self, records: Sequence[Record]) -> None:
+        others = (name for name in map(quoted, self._dataset.names) if name != self._key)
+        sets = ", ".join(f"{name} = excluded.{name}" for name in others)
+        await self._write(records, f" ON CONFLICT ({self._key}) DO UPDATE SET {sets}")
+
+    async def _select(self, columns: str, at: int, values: Collection[object]) -> list[Record]:
+        name = self._dataset.names[at]
+        column = quoted(name) + (" COLLATE NOCASE" if name in self._dataset.nocase else "")
+        rows: list[Record] = []
+        for some in _chunks(list(values), _VARIABLES):
+            marks = ",".join("?" * len(some))
+            for layer in self._layers:
+                rows += await self._connection.run(f"SELECT {columns} FROM {layer} WHERE {column} IN ({marks})", some)
+        return rows
+
+    async def _write(self, records: Sequence[Record], on_conflict: str) -> None:
+        width = len(self._dataset.names)
+        row = f"({','.join('?' * width)})"
+        for some in _chunks(records, min(_ROWS_A_STATEMENT, _VARIABLES // width)):
+            rows = ",".join([row] * len(some))
+            statement = f"INSERT INTO {self._name} ({self._columns}) VALUES {rows}{on_conflict}"
+            await self._connection.run(statement, list(chain.from_iterable(some)))
+
+
+def _chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    for at in range(0, len(items), size):
+        yield items[at : at + size]

@@ -1,0 +1,86 @@
+"""The table of a dataset in SQL: how it is made, and whether one that is there already fits."""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from loader.core.dataset import Dataset, Field
+from loader.core.values import not_blank
+
+Column = tuple[int, str, str, int, object, int]
+"""A row of `PRAGMA table_info`: position, name, type, not null, default, place in the primary key."""
+
+UniqueIndex = tuple[tuple[tuple[str | None, str], ...], bool]
+"""The columns of an index with their collations, and whether it covers only some of the rows."""
+
+
+def create_table(dataset: Dataset) -> str:
+    """The statement that makes the table; its constraints demand again what the model demands, where SQL can say it."""
+    columns = ", ".join(" ".join(_definition(dataset, each)) for each in dataset.fields)
+    return f"CREATE TABLE {quoted(dataset.name)} ({columns})"
+
+
+def _definition(dataset: Dataset, one: Field) -> Iterator[str]:
+    column = quoted(one.name)
+    yield f"{column} {one.kind.column}"
+    if one.name in dataset.nocase:
+        yield "COLLATE NOCASE"
+    if not one.nullable:
+        yield "NOT NULL"
+    if one.name == dataset.key:
+        yield "PRIMARY KEY"
+    elif one.name in dataset.unique:
+        yield "UNIQUE"
+    storages = [*one.kind.stored_as, *(["null"] if one.nullable else [])]
+    yield f"CHECK (typeof({column}) IN ({', '.join(map(repr, storages))}))"
+    check: Any
+    for check in one.checks():
+        if check is not_blank:
+            yield f"CHECK (trim({column}) <> '')"
+        elif getattr(check, "compare_op", None) in ("<", "<=", ">", ">="):  # attrs.validators.lt, le, gt, ge
+            yield f"CHECK ({column} {check.compare_op} {check.bound})"
+
+
+def misfit(
+    dataset: Dataset, type_: str, columns: Sequence[Column], unique_indexes: Collection[UniqueIndex]
+) -> str | None:
+    """What keeps a table that is there from taking the records of a dataset; None if it fits."""
+    if type_ != "table":
+        return f"it is a {type_}"
+    there = {name: (declared, bool(not_null)) for _, name, declared, not_null, _, _ in columns}
+    for each in dataset.fields:
+        if each.name not in there:
+            return f"it has no column {each.name}"
+        declared, not_null = there[each.name]
+        if _affinity(declared) != each.kind.column:
+            return f"its column {each.name} is {declared or 'of no type'}, not {each.kind.column}"
+        if not_null and each.nullable:
+            return f"its column {each.name} may not be NULL"
+    for _, name, _, is_needed, default, _ in columns:
+        if name not in dataset.names and is_needed and default is None:
+            return f"its column {name} must have a value, and {dataset.name} have none for it"
+    key = [name for _, name, _, _, _, in_key in columns if in_key]
+    if key != [dataset.key]:
+        return f"its primary key is {', '.join(key) or 'missing'}, not {dataset.key}"
+    key_index = (((dataset.key, "BINARY"),), False)
+    wanted = {(((name, "NOCASE" if name in dataset.nocase else "BINARY"),), False) for name in dataset.unique}
+    for index in sorted(wanted ^ set(unique_indexes) - {key_index}, key=str):
+        parts = " and ".join(f"{name} ({collation})" for name, collation in index[0])
+        return f"{parts} is {'not ' if index in wanted else ''}unique in it"
+    return None
+
+
+def _affinity(declared: str) -> str:
+    """The affinity of a column, by the rules of https://www.sqlite.org/datatype3.html#determination_of_column_affinity."""
+    declared = declared.upper()
+    if "INT" in declared:
+        return "INTEGER"
+    if any(part in declared for part in ("CHAR", "CLOB", "TEXT")):
+        return "TEXT"
+    if "BLOB" in declared or not declared:
+        return "BLOB"
+    return "REAL" if any(part in declared for part in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
+
+
+def quoted(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'

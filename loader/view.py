@@ -1,0 +1,307 @@
+"""The report on a screen: a live table on a terminal, plain lines elsewhere, and the summary at the end.
+
+Nothing that is shown keeps a load from going on: a view that fails is given up.
+"""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from time import monotonic
+from typing import IO, Any, Literal
+
+from attrs import asdict
+from rich.box import Box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from loader.core.events import Closed, Committed, Event, Opened, Rejected, Waits
+from loader.core.records import Reason, Rejection
+from loader.core.report import ENDS, Report, Tally
+
+When = Literal["auto", "always", "never"]
+
+FRAMES_A_SECOND = 8
+LATEST = 5
+PLAIN_REJECTS = 20
+PLAIN_SECONDS = 3.0
+_WIDTHS = range(20, 201)
+_RULE = Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
+_ASCII_RULE = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+
+
+def safe(text: object) -> str:
+    """Text from outside as it may be shown: whatever is not printable, or could command a terminal, is escaped."""
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Raise the BrokenPipeError, where rich would end the program."""
+        raise
+
+
+def console(stream: IO[str], color: When, live: When = "auto") -> Console:
+    """A console that shows text as it stands, of a sensible width, with colours if they are wanted."""
+    made = _Console(
+        file=stream,
+        force_terminal=True if "always" in (color, live) else None,
+        no_color=True if color == "never" else None,
+        color_system=None if color == "never" else "auto",
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+    if made.width not in _WIDTHS:
+        made.width = min(max(made.width, _WIDTHS.start), _WIDTHS.stop - 1)
+    return made
+
+
+class LiveView:
+    """An observer that draws the report several times a second while it is `running`; then the drawing is gone."""
+
+    def __init__(self, report: Report, on: Console) -> None:
+        self._report, self._console = report, on
+        self._latest: deque[tuple[str, Rejection]] = deque(maxlen=LATEST)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Rejected):
+            self._latest.append((event.dataset, event.rejection))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        live = Live(
+            console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+        )
+        ticker = asyncio.create_task(self._tick(live))
+        try:
+            yield
+        finally:
+            ticker.cancel()
+            await asyncio.gather(ticker, return_exceptions=True)
+
+    def show_cursor(self) -> None:
+        """Give back the cursor, where there is no time to do it in order."""
+        with suppress(Exception):
+            self._console.show_cursor()
+
+    async def _tick(self, live: Live) -> None:
+        with suppress(Exception), live:
+            while True:
+                live.update(self.frame(), refresh=True)
+                await asyncio.sleep(1 / FRAMES_A_SECOND)
+
+    def frame(self) -> RenderableType:
+        """What is shown now."""
+        rejected = self._report.totals.rejected
+        if not rejected:
+            return self._lanes()
+        return Group(
+            self._lanes(), Text(), Text(f"Latest rejects ({rejected:,} so far)", style="bold"), self._rejects()
+        )
+
+    def _lanes(self) -> Table:
+        on, width = self._console, self._console.width
+        table = _table(on)
+        table.expand = width >= NARROW
+        _add_column(table, on, "Dataset")
+        if width >= NARROW:
+            table.add_column("Progress", ratio=2, min_width=8)
+        for name in ("Read", "Inserted", *(["Unchanged"] if width >= WIDE else []), "Rejected"):
+            _add_column(table, on, name, justify="right")
+        if width >= NARROW:
+            _add_column(table, on, "Rows/s    Left", justify="right", min_width=15)
+        if width >= WIDE:
+            _add_column(table, on, f"Source {_sign(on, '→', '->')} target", ratio=3)
+        for tally in self._report.tallies.values():
+            table.add_row(*self._lane(tally))
+        return table
+
+    def _lane(self, tally: Tally) -> Iterator[RenderableType]:
+        counts, width = tally.counts, self._console.width
+        yield _name(tally, self._console)
+        if width >= NARROW:
+            yield ProgressBar(tally.size or 1, min(tally.position, tally.size), finished_style="green")
+        yield f"{counts.read:,}"
+        yield f"{counts.inserted + counts.updated:,}"
+        if width >= WIDE:
+            yield f"{counts.unchanged:,}"
+        yield Text(f"{counts.rejected:,}", style="red" if counts.rejected else "")
+        if width >= NARROW:
+            yield self._pace(tally)
+        if width >= WIDE:
+            sources = ", ".join(map(os.path.basename, tally.sources))
+            yield Text(
+                safe(f"{sources} {_sign(self._console, '→', '->')} {os.path.basename(tally.target)}"), style="dim"
+            )
+
+    def _pace(self, tally: Tally) -> str:
+        if tally.waits_for and not tally.status:
+            return f"waits for {tally.waits_for}"
+        seconds = tally.seconds if tally.status else self._report.seconds
+        rate = _short(tally.counts.read / seconds) if seconds else ""
+        left = ""
+        if tally.status:
+            left = "done" if tally.status == "complete" else tally.status
+        elif tally.position:
+            left = _clock((tally.size - tally.position) * seconds / tally.position)
+        return f"{rate}  {left:>6}"
+
+    def _rejects(self) -> Table:
+        wide = self._console.width >= NARROW
+        places = [safe(rejection.place).rpartition("/")[2] for _, rejection in self._latest]
+        grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        _add_column(grid, self._console, width=min(max(map(len, places), default=0), self._console.width // 2))
+        if wide:
+            _add_column(grid, self._console, width=len("constraint-error"), style="yellow")
+        _add_column(grid, self._console, ratio=1)
+        for place, (_, rejection) in zip(places, self._latest, strict=True):
+            first, *others = rejection.reasons
+            text = f"{_field_and_message(first)}{f' (and {len(others)} more)' if others else ''}"
+            grid.add_row(Text(place), *([first.code] if wide else []), Text(safe(text)))
+        return grid
+
+
+class PlainView:
+    """Lines for where there is no terminal: what each dataset does, its counts now and then, and the first rejects."""
+
+    def __init__(self, report: Report, on: Console) -> None:
+        self._report, self._console = report, on
+        self._rejects = 0
+        self._last: dict[str, float] = {}
+
+    def __call__(self, event: Event) -> None:
+        tally = self._report.tallies[event.dataset]
+        match event:
+            case Opened():
+                self._last[event.dataset] = monotonic()
+                self._say(f"{event.dataset}: loads {', '.join(tally.sources)} into {tally.target}")
+            case Waits(upstream=str(upstream)):
+                self._say(f"{event.dataset}: waits for {upstream}")
+            case Committed() if monotonic() - self._last[event.dataset] > PLAIN_SECONDS:
+                self._last[event.dataset] = monotonic()
+                self._say(f"{event.dataset}: {_counts(tally)}")
+            case Rejected():
+                self._rejects += 1
+                if self._rejects <= PLAIN_REJECTS:
+                    reasons = "; ".join(f"{each.code}  {_field_and_message(each)}" for each in event.rejection.reasons)
+                    self._say(f"{event.rejection.place}  {reasons}")
+                elif self._rejects == PLAIN_REJECTS + 1:
+                    self._say("further rejects are not shown here")
+            case Closed():
+                self._say(f"{event.dataset}: {event.status}, {_counts(tally)}")
+            case _:
+                pass
+
+    def _say(self, line: str) -> None:
+        with suppress(OSError, ValueError):  # nobody listens any more
+            self._console.print(Text(safe(line)), soft_wrap=True)
+
+
+def summary(report: Report, on: Console) -> RenderableType:
+    """The final counts, and why rows were rejected."""
+    parts: list[RenderableType] = [_final_table(report, on) if on.width >= NARROW else _final_lines(report, on)]
+    if report.totals.rejected:
+        parts += [Text(), _whys(report, on)]
+    for tally in report.tallies.values():
+        if tally.problem:
+            parts += [Text(), Text(safe(f"{tally.name} {tally.status}: {tally.problem.detail}"), style="red")]
+    return Group(*parts)
+
+
+def _final_table(report: Report, on: Console) -> Table:
+    ends = ["read", *(end for end in ENDS if end in ("inserted", "rejected") or getattr(report.totals, end))]
+    table = _table(on)
+    _add_column(table, on, "Dataset")
+    for name in (*ends, "seconds"):
+        _add_column(table, on, name.capitalize(), justify="right")
+    if on.width >= WIDE:
+        table.add_column(f"Source {_sign(on, '→', '->')} target", overflow="fold")
+    for tally in report.tallies.values():
+        way = f"{', '.join(tally.sources)} {_sign(on, '→', '->')} {tally.target}"
+        where = [Text(safe(way), style="dim")] if on.width >= WIDE else []
+        counts = [f"{getattr(tally.counts, end):,}" for end in ends]
+        table.add_row(_name(tally, on), *counts, f"{tally.seconds:.2f}", *where)
+    return table
+
+
+def _final_lines(report: Report, on: Console) -> Table:
+    lines = Table.grid(padding=(0, 2, 0, 0))
+    for tally in report.tallies.values():
+        lines.add_row(_name(tally, on), _counts(tally))
+    return lines
+
+
+def _whys(report: Report, on: Console) -> Table:
+    table = _table(on)
+    for name in ("Why rejected", "Field"):
+        table.add_column(name, overflow="fold")
+    table.add_column("Count", justify="right", no_wrap=True)
+    table.add_column("First", overflow="fold")
+    for tally in report.tallies.values():
+        for (code, field), why in tally.whys.items():
+            whose = f"{tally.name}.{field}" if field else tally.name
+            table.add_row(Text(code, style="yellow"), Text(safe(whose)), f"{why.count:,}", Text(safe(why.first)))
+    return table
+
+
+NARROW, WIDE = 70, 100
+"""From how many columns on the table shows progress and pace, and where from and where to."""
+
+_MARKS = {
+    None: ("▸", ">"),
+    "complete": ("✓", "+"),
+    "failed": ("✗", "x"),
+    "stopped": ("✗", "x"),
+    "interrupted": ("‖", "!"),
+}
+_STYLES = {None: "", "complete": "green", "failed": "red", "stopped": "red", "interrupted": "yellow"}
+
+
+def _table(on: Console) -> Table:
+    box = _ASCII_RULE if on.options.ascii_only else _RULE
+    padding = (0, 1 if on.width >= NARROW else 0, 0, 0)
+    return Table(box=box, padding=padding, pad_edge=False, show_edge=False, header_style="bold")
+
+
+def _add_column(table: Table, on: Console, name: str = "", **form: Any) -> None:
+    """Add a column of one line each, cut where it is too long."""
+    table.add_column(name, no_wrap=True, overflow="crop" if on.options.ascii_only else "ellipsis", **form)
+
+
+def _name(tally: Tally, on: Console) -> Text:
+    return Text(f"{_sign(on, *_MARKS[tally.status])} {tally.name}", style=_STYLES[tally.status])
+
+
+def _sign(on: Console, fine: str, plain: str) -> str:
+    return plain if on.options.ascii_only else fine
+
+
+def _field_and_message(reason: Reason) -> str:
+    return f"{reason.field}: {reason.message}" if reason.field else reason.message
+
+
+def _counts(tally: Tally) -> str:
+    counts = asdict(tally.counts).items()
+    return ", ".join(f"{count:,} {name}" for name, count in counts if count or name in ("read", "inserted", "rejected"))
+
+
+def _short(number: float) -> str:
+    return (
+        f"{number:.0f}"
+        if number < 1_000
+        else f"{number / 1_000:.0f}k"
+        if number < 1_000_000
+        else f"{number / 1e6:.1f}M"
+    )
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"

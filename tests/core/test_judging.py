@@ -1,0 +1,298 @@
+"""What becomes of each record of a batch, against what is stored and what this run has committed."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loader.core.dataset import Dataset
+from loader.core.judging import Absent, Refusal, Verdict, claims, judge
+from loader.core.keys import KeySet
+from loader.core.records import Batch, Cause, Draft, Place, Reason
+from loader.datasets.orders import ORDERS
+from loader.datasets.users import USERS
+
+BAD = Reason("constraint-error", "name", "must not be blank")
+ALICE, BOB, CAROL = (1, "Alice", "alice@x"), (2, "Bob", "bob@x"), (3, "Carol", "carol@x")
+
+
+def keys(*some: object) -> KeySet:
+    found = KeySet()
+    found.update(some)
+    return found
+
+
+def batch(*rows: Sequence[object] | Mapping[int, object]) -> Batch:
+    """Rows from line 2 on: a tuple is a record, a mapping what was understood of a row that its model refused."""
+    numbered = list(enumerate(rows, 2))
+    return Batch(
+        [tuple(row) for _, row in numbered if not isinstance(row, Mapping)],
+        [line for line, row in numbered if not isinstance(row, Mapping)],
+        [Draft(line, (BAD,), row) for line, row in numbered if isinstance(row, Mapping)],
+    )
+
+
+def judged(rows: Batch, *stored: Any, committed: Sequence[object] = (), update: bool = False) -> Verdict:
+    return judge(USERS, rows, stored, {}, keys(*committed), update)
+
+
+def told(verdict: Verdict) -> list[tuple[int, list[str]]]:
+    """The reasons of each refusal, by line."""
+    return [(refusal.line, [str(reason) for reason in refusal.reasons]) for refusal in verdict.refusals]
+
+
+def test_claims_are_keys_and_unique_values() -> None:
+    """What a batch wants alone: keys and unique values of records and drafts, text folded where case does not count."""
+    rows = batch((1, "A", "A@x"), {0: 2, 1: "B"}, {2: "C@X"}, (1, "A", "a@X"))
+    assert claims(USERS, rows) == {0: {1, 2}, 2: {"a@x", "c@x"}}
+
+
+def test_records_that_nobody_contests_are_inserted() -> None:
+    """Records that share no claim are stored in the order of the file, and their keys are told."""
+    verdict = judged(batch(ALICE, BOB))
+    assert (list(verdict.inserts), set(verdict.keys), verdict.refusals) == ([ALICE, BOB], {1, 2}, [])
+
+
+def test_first_in_file_wins_a_key() -> None:
+    """Of two records of a key the first is stored; the other is told which record has it, and what differs."""
+    verdict = judged(batch(ALICE, (1, "Alicia", "a2@x"), (1, "Alice", "a3@x")))
+    assert verdict.inserts == [ALICE]
+    assert told(verdict) == [
+        (3, ["primary-key: id 1 is stored already, with another name and email"]),
+        (4, ["primary-key: id 1 is stored already, with another email"]),
+    ]
+    assert [refusal.reasons[0].holder for refusal in verdict.refusals] == [1, 1]
+
+
+def test_first_in_file_wins_a_unique_value() -> None:
+    """A second record of an e-mail address, in whatever case, is told whose it is; names may repeat."""
+    verdict = judged(batch(ALICE, (8, "Alice", "ALICE@X"), (9, "Alice", "other@x")))
+    assert (verdict.inserts, told(verdict)) == (
+        [ALICE, (9, "Alice", "other@x")],
+        [(3, ["unique-error: email 'ALICE@X' is user 1's"])],
+    )
+    assert verdict.refusals == [Refusal(3, 8, verdict.refusals[0].reasons)]
+    assert verdict.refusals[0].reasons[0].holder == 1
+
+
+def test_a_rejected_row_claims_nothing() -> None:
+    """What a refused row wanted is free for the next that wants it, whatever it was refused for."""
+    verdict = judged(batch({0: 1, 2: "alice@x"}, ALICE, (1, "Dan", "dan@x"), (4, "Dan", "dan@x")))
+    assert verdict.inserts == [ALICE, (4, "Dan", "dan@x")]
+    assert [(refusal.line, refusal.key) for refusal in verdict.refusals] == [(2, 1), (4, 1)]
+
+
+def test_every_reason_of_a_row_is_told() -> None:
+    """A row that its model refuses still has its claims looked at, each of them; an unknown key is None."""
+    verdict = judged(batch(ALICE, BOB, {0: 1, 2: "BOB@x"}, {2: "alice@x"}))
+    assert told(verdict) == [
+        (
+            4,
+            [
+                str(BAD),
+                "primary-key: id 1 is stored already, with another email",
+                "unique-error: email 'BOB@x' is user 2's",
+            ],
+        ),
+        (5, [str(BAD), "unique-error: email 'alice@x' is user 1's"]),
+    ]
+    assert [refusal.key for refusal in verdict.refusals] == [1, None]
+
+
+def test_what_is_stored_and_equal_is_unchanged() -> None:
+    """A record that an earlier run stored, or an earlier row of this, is no news; its key is told all the same."""
+    verdict = judged(batch(ALICE, BOB, BOB), ALICE)
+    assert (verdict.inserts, verdict.unchanged, verdict.refusals) == ([BOB], 2, [])
+    assert set(verdict.keys) == {1, 2}
+
+
+def test_what_is_stored_and_differs_is_refused() -> None:
+    """An earlier run's record keeps its key and its values."""
+    verdict = judged(batch((1, "Alice", "new@x"), (4, "Dan", "Bob@x")), ALICE, BOB)
+    assert not verdict.inserts
+    assert told(verdict) == [
+        (2, ["primary-key: id 1 is stored already, with another email"]),
+        (3, ["unique-error: email 'Bob@x' is user 2's"]),
+    ]
+
+
+def test_case_is_no_reason_to_take_two_records_for_one() -> None:
+    """The same address in another case is the same claim, but not the same record."""
+    assert told(judged(batch((1, "Alice", "ALICE@x")), ALICE)) == [
+        (2, ["primary-key: id 1 is stored already, with another email"])
+    ]
+
+
+def test_a_refused_row_has_the_same_reasons_in_a_second_run() -> None:
+    """A row that is refused in any case is not held against a row behind it, which an earlier run has stored."""
+    rows = batch({0: 1, 2: "alice@x"}, ALICE)
+    first, second = judged(rows), judged(rows, ALICE)
+    assert told(first) == told(second) == [(2, [str(BAD)])]
+    assert (first.inserts, second.unchanged) == ([ALICE], 1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "updates", "refused"),
+    [
+        ([(1, "Alicia", "alice@x")], [(1, "Alicia", "alice@x")], []),
+        ([(1, "Alice", "new@x"), (4, "Dan", "alice@x")], [(1, "Alice", "new@x")], []),
+        ([(1, "Alicia", "bob@x")], [], [2]),
+        ([(1, "Al", "alice@x"), (1, "Ali", "alice@x")], [(1, "Al", "alice@x")], [3]),
+        ([ALICE, (1, "Al", "alice@x")], [], [3]),
+        ([(2, "Bob", "new@x"), (1, "Alice", "bob@x")], [(2, "Bob", "new@x"), (1, "Alice", "bob@x")], []),
+    ],
+    ids=["new value", "gives up its claim", "not another's claim", "once a run", "unchanged is final", "in file order"],
+)
+def test_with_update_a_record_of_an_earlier_run_gives_way(
+    rows: Sequence[Any], updates: list[Any], refused: list[int]
+) -> None:
+    """The first row of a key replaces what an earlier run stored, and frees what that claimed."""
+    verdict = judged(batch(*rows), ALICE, BOB, update=True)
+    assert (verdict.updates, [refusal.line for refusal in verdict.refusals]) == (updates, refused)
+    assert {record[0] for record in updates} <= set(verdict.keys)
+
+
+def test_with_update_what_this_run_committed_stays() -> None:
+    """A record that an earlier batch of the run stored does not give way to a later row."""
+    verdict = judged(batch((1, "Alicia", "alice@x")), ALICE, committed=[1], update=True)
+    assert (verdict.updates, told(verdict)) == ([], [(2, ["primary-key: id 1 is stored already, with another name"])])
+
+
+def test_a_missing_reference_tells_its_cause() -> None:
+    """A reference to what is not there says which record upstream was rejected, where and why, if one was."""
+    cause = Cause("products", 7, Place("products.csv", 8, 7), Reason("unique-error", "name", "'Laptop' is product 1's"))
+    absent = {1: Absent("user", {9: None}), 2: Absent("product", {7: cause})}
+    rows = batch((1, 1, 1, 1), (2, 9, 7, 1), {0: 3, 1: 9, 2: 1})
+    verdict = judge(ORDERS, rows, [], absent, keys())
+    assert verdict.inserts == [(1, 1, 1, 1)]
+    assert told(verdict) == [
+        (
+            3,
+            [
+                "foreign-key: user_id no user 9",
+                "foreign-key: product_id no product 7: products.csv:8 was rejected "
+                "(unique-error: name 'Laptop' is product 1's)",
+            ],
+        ),
+        (4, [str(BAD), "foreign-key: user_id no user 9"]),
+    ]
+    assert [reason.cause for reason in verdict.refusals[0].reasons] == [None, cause]
+
+
+def test_a_reference_and_a_claim_can_both_be_wrong() -> None:
+    """A row whose reference is missing is also told that an earlier row has its key."""
+    verdict = judge(ORDERS, batch((1, 1, 1, 1), (1, 9, 1, 1)), [], {1: Absent("user", {9: None})}, keys())
+    assert [[reason.code for reason in refusal.reasons] for refusal in verdict.refusals] == [
+        ["foreign-key", "primary-key"]
+    ]
+
+
+MAYBE_INT: Any = int | None
+PAIRS = Dataset(
+    "pairs",
+    attrs.make_class(
+        "Pair", {"id": attrs.field(type=int), "a": attrs.field(type=MAYBE_INT), "b": attrs.field(type=str)}
+    ),
+    "id",
+    unique=("a", "b"),
+    nocase=("b",),
+)
+
+
+def test_no_value_is_no_claim() -> None:
+    """Any number of records may have no value where it is unique, as in SQL."""
+    verdict = judge(PAIRS, batch((1, None, "x"), (2, None, "y"), {0: 3}), [], {}, keys())
+    assert (len(verdict.inserts), len(verdict.refusals)) == (2, 1)
+
+
+PAIR = st.tuples(st.integers(1, 4), st.integers(1, 4) | st.none(), st.sampled_from(["x", "X", "y", "z"]))
+ROW = PAIR | st.dictionaries(st.integers(0, 2), st.none()).flatmap(
+    lambda left_out: PAIR.map(lambda pair: {at: value for at, value in enumerate(pair) if at not in left_out})
+)
+
+
+class Store:
+    """A table in memory, and the run that fills it."""
+
+    def __init__(self, rows: Sequence[Any] = ()) -> None:
+        self.records = {row[0]: row for row in rows}
+        self.committed = keys()
+
+    def take(self, rows: Batch, update: bool) -> Verdict:
+        wanted = claims(PAIRS, rows)
+        held = [
+            record
+            for record in self.records.values()
+            if any((str(record[at]).lower() if at == 2 else record[at]) in values for at, values in wanted.items())
+        ]
+        verdict = judge(PAIRS, rows, held, {}, self.committed, update)
+        self.records |= {record[0]: record for record in (*verdict.updates, *verdict.inserts)}
+        self.committed.update(verdict.keys)
+        return verdict
+
+    def sound(self) -> bool:
+        columns = ([r[1] for r in self.records.values() if r[1]], [r[2].lower() for r in self.records.values()])
+        return all(len(set(column)) == len(column) for column in columns)
+
+
+@given(st.lists(ROW, max_size=8), st.lists(PAIR, max_size=3), st.lists(st.integers(0, 8)), st.booleans())
+def test_batches_do_not_matter(rows: list[Any], before: list[Any], cuts: list[int], update: bool) -> None:
+    """However the rows are cut into batches, the same are stored and refused for the same reasons."""
+    whole, pieces = Store(), Store()
+    for store in (whole, pieces):
+        for record in before:
+            store.take(batch(record), update=False)
+        store.committed = keys()
+    all_rows = batch(*rows)
+    verdict = whole.take(all_rows, update)
+    lines = [2, *sorted(2 + cut for cut in cuts), 2 + len(rows)]
+    verdicts = [pieces.take(batch_between(all_rows, start, end), update) for start, end in pairwise(lines)]
+    assert pieces.records == whole.records
+    assert [told_ for each in verdicts for told_ in told(each)] == told(verdict)
+    assert sum(each.unchanged for each in verdicts) == verdict.unchanged
+    ends = len(verdict.inserts) + len(verdict.updates) + verdict.unchanged + len(verdict.refusals)
+    assert ends == len(rows)
+    assert whole.sound()
+    assert set(verdict.keys) <= set(whole.records)
+
+
+def batch_between(rows: Batch, start: int, end: int) -> Batch:
+    before, until = rows.before(start), rows.before(end)
+    return Batch(
+        until.records[len(before.records) :], until.lines[len(before.lines) :], until.drafts[len(before.drafts) :]
+    )
+
+
+def verdicts_of_two_runs(rows: list[Any], before: list[Any]) -> tuple[Verdict, Verdict]:
+    """The verdicts on a file that is loaded twice over a table that held records before."""
+    store = Store()
+    for record in before:
+        store.take(batch(record), update=False)
+    store.committed = keys()
+    first = store.take(batch(*rows), update=False)
+    stored = dict(store.records)
+    store.committed = keys()
+    second = store.take(batch(*rows), update=False)
+    assert store.records == stored
+    assert (list(second.inserts), second.unchanged) == ([], len(first.inserts) + first.unchanged)
+    return first, second
+
+
+@given(st.lists(ROW, max_size=8))
+def test_a_second_run_changes_nothing(rows: list[Any]) -> None:
+    """What a run stored is unchanged in the next, and the same rows are refused for the same reasons."""
+    first, second = verdicts_of_two_runs(rows, [])
+    assert told(second) == told(first)
+
+
+@given(st.lists(ROW, max_size=8), st.lists(PAIR, max_size=3))
+def test_a_second_run_refuses_the_same_rows_whatever_was_there_before(rows: list[Any], before: list[Any]) -> None:
+    """Over older records, the second run refuses the same rows, and may name more holders of what they claim."""
+    first, second = verdicts_of_two_runs(rows, before)
+    assert [line for line, _ in told(second)] == [line for line, _ in told(first)]
+    for (_, again), (_, reasons) in zip(told(second), told(first), strict=True):
+        assert set(again) >= set(reasons)

@@ -1,0 +1,58 @@
+"""A set of keys behaves as a plain set does, whatever the keys."""
+
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loader.core.keys import KeySet
+
+SMALL = st.integers(-5, 20)
+KEYS = st.lists(
+    st.lists(SMALL | st.sampled_from([0, 2**31, 2**32, 2**63 - 1, -(2**63), 2**64 - 1]))
+    | st.lists(SMALL.map(str))
+    | st.lists(st.one_of(SMALL, SMALL.map(str), SMALL.map(lambda number: number + 0.5))),
+    max_size=5,
+)
+
+
+def filled(batches: Iterable[Iterable[object]]) -> KeySet:
+    keys = KeySet()
+    for batch in batches:
+        keys.update(batch)
+    return keys
+
+
+@given(KEYS, KEYS)
+def test_a_key_set_is_a_set(batches: list[list[object]], asked: list[list[object]]) -> None:
+    """Integers of either sign, text and mixtures: what was added is there, nothing else is, and each counts once."""
+    keys = filled(batches)
+    plain = {key for batch in batches for key in batch}
+    assert len(keys) == len(plain)
+    for some in asked:
+        assert [key in keys for key in some] == [key in plain for key in some]
+        for answer, wanted in (
+            (list(keys.missing(some)), set(some) - plain),
+            (list(keys.held(some)), set(some) & plain),
+        ):
+            assert set(answer) == wanted
+            assert len(answer) == len(wanted)
+
+
+def test_any_iterable_will_do() -> None:
+    """Keys may come from a generator or a set, also to be asked for."""
+    keys = filled([(number for number in (1, -1)), {"a"}])
+    assert sorted(keys.held(key for key in (1, -1, 2))) == [-1, 1]  # type: ignore[type-var]
+    assert list(keys.missing({"a", "b"})) == ["b"]
+
+
+def test_an_empty_set_holds_nothing() -> None:
+    """Nothing is in an empty set, and all is missing from it."""
+    keys = KeySet()
+    assert (len(keys), 0 in keys, "" in keys, list(keys.held([0, ""])), list(keys.missing([]))) == (
+        0,
+        False,
+        False,
+        [],
+        [],
+    )

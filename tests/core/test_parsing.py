@@ -1,0 +1,337 @@
+"""The model's verdict on each row of a block: records, and drafts that bear every reason."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from decimal import Decimal
+from multiprocessing import get_context
+from typing import Any
+
+import attrs
+import pytest
+from attrs import Converter, define, field, frozen, validators
+from attrs.validators import gt
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loader.core.dataset import Dataset
+from loader.core.parsing import parse
+from loader.core.records import Batch, Block, Misfit, Reason, Rows
+from loader.core.values import max_places
+from loader.datasets.orders import ORDERS
+from loader.datasets.products import PRODUCTS
+from loader.datasets.users import USERS
+from loader.sources.csv import CsvReader
+
+MAYBE_INT: Any = int | None
+MAYBE_DECIMAL: Any = Decimal | None
+
+
+@frozen
+class Given:
+    """A reader of rows that are given, from line 2 on."""
+
+    cells: Sequence[Sequence[object]]
+    misfits: Sequence[Misfit] = ()
+
+    def rows(self, block: Block) -> Rows:
+        return Rows(self.cells, range(2, 2 + len(self.cells)), self.misfits)
+
+    def values(self, text: bytes) -> Mapping[str, object]:
+        raise NotImplementedError
+
+
+def parsed(dataset: Dataset, *cells: Sequence[object], misfits: Sequence[Misfit] = ()) -> Batch:
+    return parse(dataset, Given(cells, misfits), Block(b"", 2, 0))
+
+
+def reasons(batch: Batch) -> list[list[tuple[str, str | None]]]:
+    """The code and field of each reason, by draft."""
+    return [[(reason.code, reason.field) for reason in draft.reasons] for draft in batch.drafts]
+
+
+def of(**fields: Any) -> Dataset:
+    """A dataset of a class with a key and these fields."""
+    return Dataset("things", attrs.make_class("Thing", {"id": field(type=int), **fields}), "id")
+
+
+def test_good_rows_become_tuples_as_they_are_stored() -> None:
+    """A record is the tuple of its values in the order of the class, as its columns keep them, with its line."""
+    batch = parsed(PRODUCTS, ("1", "Laptop", "1000.00"), ("2", "Mouse", "29.90"))
+    assert batch.records == [(1, "Laptop", 1000), (2, "Mouse", 29.9)]
+    assert list(map(type, batch.records[0])) == [int, str, int]
+    assert (list(batch.lines), batch.drafts) == ([2, 3], [])
+
+
+def test_a_row_bears_all_its_reasons() -> None:
+    """Each field that is wrong is named, in the order of the class, and each thing that is wrong with it."""
+    batch = parsed(PRODUCTS, ("x", "\t", "-0.125"))
+    [draft] = batch.drafts
+    assert reasons(batch) == [
+        [("type-error", "id"), *[("constraint-error", name) for name in ("name", "price", "price")]]
+    ]
+    assert [str(reason) for reason in draft.reasons] == [
+        "type-error: id not an integer: 'x'",
+        "constraint-error: name must not be blank",
+        "constraint-error: price must be > 0: -0.125",
+        "constraint-error: price must have at most 2 digits after the point: -0.125",
+    ]
+    assert [reason.value for reason in draft.reasons] == ["x", "\t", "-0.125", "-0.125"]
+
+
+@pytest.mark.parametrize("nothing", ["", None])
+def test_no_value_is_a_reason_where_one_is_needed(nothing: object) -> None:
+    """An empty cell and a JSON null are no value: each field that needs one says so."""
+    batch = parsed(ORDERS, ("1", nothing, "2", nothing))
+    assert reasons(batch) == [[("constraint-error", "user_id"), ("constraint-error", "quantity")]]
+    assert {reason.message for reason in batch.drafts[0].reasons} == {"must have a value"}
+
+
+@pytest.mark.parametrize("nothing", ["", None])
+def test_no_value_is_fine_where_it_is_optional(nothing: object) -> None:
+    """A field that may be empty is None, or its default; the factory of a default is called for each row."""
+    counter = iter(range(10, 20))
+    dataset = of(
+        a=field(type=MAYBE_INT),
+        b=field(type=int, default=5, converter=lambda value: value + 1),
+        c=field(type=int, factory=lambda: next(counter)),
+    )
+    batch = parsed(dataset, ("1", nothing, nothing, nothing), ("2", "3", nothing, nothing))
+    assert batch.records == [(1, None, 6, 10), (2, 3, 6, 11)]
+
+
+def test_a_draft_keeps_what_was_understood() -> None:
+    """Of a refused row the good values are known, as they would be stored; a value that was refused is not."""
+    [draft] = parsed(PRODUCTS, ("0", "Mouse", "30.00")).drafts
+    assert draft.values == {1: "Mouse", 2: 30}
+    [draft] = parsed(ORDERS, ("7", "x", "8", "0")).drafts
+    assert draft.values == {0: 7, 2: 8}
+
+
+def test_a_misfit_is_judged_as_far_as_it_goes() -> None:
+    """A row of too few or too many cells has that reason first, then those of the cells it has."""
+    missing, extra = Reason("missing-cell", "quantity", "is missing"), Reason("extra-cell", None, "has 5 cells")
+    misfits = [
+        Misfit(4, {"id": "7", "user_id": "x", "product_id": "8"}, (missing,)),
+        Misfit(1, {"id": "7", "user_id": "1", "product_id": "8", "quantity": "0"}, (extra,)),
+        Misfit(9, {}, (Reason("row-error", None, "is not UTF-8"),)),
+    ]
+    batch = parsed(ORDERS, ("1", "1", "1", "1"), ("2", "1", "1", "-"), misfits=misfits)
+    assert reasons(batch) == [
+        [("extra-cell", None), ("constraint-error", "quantity")],
+        [("type-error", "quantity")],
+        [("missing-cell", "quantity"), ("type-error", "user_id")],
+        [("row-error", None)],
+    ]
+    assert [draft.line for draft in batch.drafts] == [1, 3, 4, 9]
+    assert [draft.values for draft in batch.drafts] == [
+        {0: 7, 1: 1, 2: 8},
+        {0: 2, 1: 1, 2: 1},
+        {0: 7, 2: 8},
+        {},
+    ]
+    assert batch.records == [(1, 1, 1, 1)]
+
+
+def with_id(value: object, instance: Any) -> str:
+    return f"{instance.id}:{value}"
+
+
+def with_id_and_name(value: object, instance: Any, attribute: Any) -> str:
+    return f"{instance.id}:{attribute.name}:{value}"
+
+
+@pytest.mark.parametrize(
+    ("converter", "stored"),
+    [
+        (str.upper, "AB"),
+        ([str.upper, lambda text: text + "!"], "AB!"),
+        (Converter(str.title), "Ab"),
+        (Converter(lambda value, attribute: f"{attribute.name}:{value}", takes_field=True), "text:ab"),
+        (Converter(with_id, takes_self=True), "7:ab"),
+        (Converter(with_id_and_name, takes_self=True, takes_field=True), "7:text:ab"),
+    ],
+)
+def test_converters_are_the_models_own(converter: Any, stored: str) -> None:
+    """A converter of any kind is applied to the record, and also to the row that is refused for another field."""
+    dataset = of(text=field(type=str, converter=converter), size=field(type=int, validator=gt(0)))
+    batch = parsed(dataset, ("7", "ab", "1"), ("7", "ab", "0"))
+    assert batch.records == [(7, stored, 1)]
+    assert reasons(batch) == [[("constraint-error", "size")]]
+    assert batch.drafts[0].values == {0: 7, 1: stored}
+
+
+def test_a_converter_that_refuses_is_a_reason() -> None:
+    """What a converter raises is told of its field, in its own words."""
+
+    def known(value: str) -> str:
+        return {"de": "DE"}[value]
+
+    batch = parsed(of(country=field(type=str, converter=known)), ("1", "de"), ("2", "xx"), ("x", "xx"))
+    assert batch.records == [(1, "DE")]
+    assert reasons(batch) == [[("type-error", "country")], [("type-error", "id"), ("type-error", "country")]]
+    assert batch.drafts[0].reasons[0].message == "xx"
+
+
+TO_THREE: Any = [validators.matches_re("[a-z]+"), validators.max_len(3)]
+SIZED = of(
+    size=field(type=int, validator=validators.and_(validators.ge(0), validators.not_(validators.in_([3])))),
+    code=field(type=str, validator=TO_THREE),
+    price=field(
+        type=MAYBE_DECIMAL,
+        default=None,
+        validator=validators.optional([gt(0), max_places(2)]),
+    ),
+    kind=field(type=str, default="a", validator=validators.or_(validators.in_("ab"), validators.in_("xy"))),
+)
+
+
+@pytest.mark.parametrize(
+    ("cells", "fields"),
+    [
+        (("1", "0", "abc", "", ""), []),
+        (("1", "0", "abc", "1.25", "y"), []),
+        (("1", "3", "abc", "", ""), ["size"]),
+        (("1", "-1", "Abcd", "", ""), ["size", "code", "code"]),
+        (("1", "0", "abc", "-1", ""), ["price"]),
+        (("1", "0", "abc", "-1.255", ""), ["price", "price"]),
+        (("1", "0", "abc", "", "c"), ["kind"]),
+    ],
+)
+def test_each_validator_speaks_for_itself(cells: Sequence[str], fields: list[str]) -> None:
+    """Of validators that must all agree, each that does not is a reason of its own, also inside `optional`."""
+    batch = parsed(SIZED, cells)
+    assert reasons(batch) == ([[("constraint-error", name) for name in fields]] if fields else [])
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyError, ZeroDivisionError, AttributeError, StopIteration])
+def test_whatever_a_validator_raises_is_a_reason(kind: type[Exception]) -> None:
+    """A model refuses a row by any exception; its words are the message."""
+
+    def refuse(_instance: object, _attribute: object, value: int) -> None:
+        if value % 2:
+            raise kind("odd")
+
+    batch = parsed(of(n=field(type=int, validator=refuse)), ("1", "2"), ("2", "3"), ("3", "4"))
+    assert batch.records == [(1, 2), (3, 4)]
+    assert [[(reason.code, reason.message) for reason in draft.reasons] for draft in batch.drafts] == [
+        [("constraint-error", "odd")]
+    ]
+
+
+def test_an_exception_without_words_is_named() -> None:
+    """A refusal without a message has at least the name of its exception."""
+
+    def refuse(_instance: object, _attribute: object, _value: int) -> None:
+        raise OverflowError
+
+    [draft] = parsed(of(n=field(type=int, validator=refuse)), ("1", "2")).drafts
+    assert draft.reasons[0].message == "OverflowError"
+
+
+@define
+class Span:
+    """A record of which two fields must agree, in two ways."""
+
+    id: int
+    start: int
+    end: int = field()
+    total: int = 0
+
+    @end.validator
+    def _not_before_start(self, _attribute: "attrs.Attribute[int]", value: int) -> None:
+        if value < self.start:
+            raise ValueError(f"must not be before {self.start}")
+
+    def __attrs_post_init__(self) -> None:
+        if self.total and self.total != self.end - self.start:
+            raise ValueError("total is not end - start")
+
+
+SPANS = Dataset("spans", Span, "id")
+
+
+@pytest.mark.parametrize(
+    ("cells", "found"),
+    [
+        (("1", "2", "5", "3"), []),
+        (("1", "2", "1", ""), [("constraint-error", "end")]),
+        (("1", "x", "1", ""), [("type-error", "start")]),
+        (("1", "2", "5", "9"), [("constraint-error", None)]),
+        (("x", "2", "1", "9"), [("type-error", "id"), ("constraint-error", "end")]),
+    ],
+)
+def test_fields_are_judged_together(cells: Sequence[str], found: list[tuple[str, str | None]]) -> None:
+    """A validator sees the other fields, if they could be read; the whole is judged once each field is good."""
+    batch = parsed(SPANS, cells)
+    assert reasons(batch) == ([found] if found else [])
+
+
+def test_a_record_that_is_wrong_as_a_whole_says_why() -> None:
+    """What `__attrs_post_init__` refuses has no field, the model's words, and all its values are understood."""
+    [draft] = parsed(SPANS, ("1", "2", "5", "9")).drafts
+    assert str(draft.reasons[0]) == "constraint-error: total is not end - start"
+    assert draft.values == {0: 1, 1: 2, 2: 5, 3: 9}
+
+
+@define
+class Doubled:
+    """A record that changes a value when all have been looked at."""
+
+    id: int
+    price: Decimal
+
+    def __attrs_post_init__(self) -> None:
+        self.price *= 2
+
+
+def test_what_a_model_makes_of_itself_is_stored_or_refused() -> None:
+    """A value that the model sets last is what is stored; if it cannot be kept, the row is refused with a reason."""
+    batch = parsed(Dataset("doubled", Doubled, "id"), ("1", "2.5"), ("2", "999999999999999"))
+    assert batch.records == [(1, 5)]
+    assert [len(draft.reasons) > 0 for draft in batch.drafts] == [True]
+
+
+def test_a_value_that_cannot_be_kept_is_a_reason() -> None:
+    """A number of more digits than its column keeps is refused, beside the other faults of the row."""
+    batch = parsed(of(n=field(type=Decimal)), ("1", "1234567890123456"), ("x", "1234567890123456"))
+    assert reasons(batch) == [[("constraint-error", "n")], [("type-error", "id"), ("constraint-error", "n")]]
+
+
+def test_values_nested_to_the_limit_are_refused() -> None:
+    """A JSON value nested as deeply as its parser allows is of the wrong type, in every field."""
+    deep: object = 1
+    for _ in range(1_020):
+        deep = [deep]
+    batch = parsed(PRODUCTS, (deep, "a", "1"), (1, deep, "1"), (1, "a", deep))
+    assert reasons(batch) == [[("type-error", name)] for name in ("id", "name", "price")]
+
+
+CELL = st.sampled_from(["1", "2", "0", "-1", "x", "", "19.90", "0.001", "a b", " ", "a@b", "\x07", None, 1, 1.5, True])
+
+
+@given(st.sampled_from([USERS, PRODUCTS, ORDERS, SIZED, SPANS]), st.data())
+def test_a_row_is_judged_as_if_it_were_alone(dataset: Dataset, data: st.DataObject) -> None:
+    """The verdict on a row, to the last word, does not depend on the rows about it."""
+    width = len(dataset.names)
+    rows = data.draw(st.lists(st.tuples(*[CELL] * width) | st.just(("1", "a", "a@b", "1", "a")[:width]), max_size=6))
+    batch = parsed(dataset, *rows)
+    assert sorted([*batch.lines, *(draft.line for draft in batch.drafts)]) == list(range(2, 2 + len(rows)))
+    for line, row in enumerate(rows, 2):
+        alone = parsed(dataset, row)
+        together = batch.before(line + 1)
+        assert alone.records == list(together.records[batch.before(line).records.__len__() :])
+        assert [(one.reasons, one.values) for one in alone.drafts] == [
+            (one.reasons, one.values) for one in batch.drafts if one.line == line
+        ]
+        assert all(one.reasons for one in alone.drafts)
+
+
+def test_parsing_is_the_same_in_another_process() -> None:
+    """Dataset, reader and block can be sent to a process, and what comes back is what is made here."""
+    data = b'1,Laptop,1000.00\n2,"Gaming\nChair",5e2\n3,,-1\n4,"x"y,1\n5,Mouse,30.00\n'
+    reader = CsvReader(("id", "name", "price"), PRODUCTS.names)
+    call = (PRODUCTS, reader, Block(data, 2, len(data)))
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        there = pool.submit(parse, *call).result()
+    assert there == parse(*call)
+    assert len(there) == 5

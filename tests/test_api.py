@@ -1,0 +1,395 @@
+"""The load from Python: its events, its report, and what it does when something goes wrong around it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from attrs import define
+
+import loader
+from loader import (
+    Closed,
+    Committed,
+    Counts,
+    Dataset,
+    Event,
+    Job,
+    Opened,
+    Read,
+    Rejected,
+    RejectLimit,
+    SqliteTarget,
+    Untried,
+    Waits,
+    file_source,
+)
+from loader.core.errors import DeclarationError
+from loader.core.report import Report, Tally
+from loader.datasets import DATASETS
+from loader.datasets.orders import ORDERS
+from loader.datasets.products import PRODUCTS
+from loader.datasets.users import USERS
+from tests.test_cli import NAMES, left, rows, settle_in, stored, write
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle_in(tmp_path, monkeypatch)
+
+
+def job(dataset: Dataset, *files: str) -> Job:
+    return Job(dataset, [file_source(file) for file in files], SqliteTarget(Path(f"{dataset.name}.db")))
+
+
+def sample() -> list[Job]:
+    return [job(dataset, f"data/{dataset.name}.csv") for dataset in DATASETS]
+
+
+def test_all_public_names_are_there() -> None:
+    """What the package says that it offers can be taken from it, in alphabetical order."""
+    assert sorted(loader.__all__) == loader.__all__
+    assert all(hasattr(loader, name) for name in loader.__all__)
+    assert {kind.__name__ for kind in get_args(Event)} <= set(loader.__all__)
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    """Type checkers believe the annotations of a package that holds a `py.typed` (PEP 561), as its classifier says."""
+    assert (Path(loader.__file__).parent / "py.typed").is_file()
+
+
+# --- events and the report -------------------------------------------------------------------------------------------
+
+
+def told_by(jobs: list[Job], **options: Any) -> tuple[list[Event], Report]:
+    events: list[Event] = []
+    return events, loader.run(jobs, observe=events.append, **options)
+
+
+def test_events_come_in_order() -> None:
+    """Of each dataset: opened first, then what is read and what becomes of it, closed at the end."""
+    events, _ = told_by(sample())
+    for name in NAMES:
+        own = [each for each in events if each.dataset == name]
+        steps = [type(each) for each in own if not isinstance(each, Waits)]
+        rejected = 4 if name == "orders" else 2
+        assert steps == [Opened, Read, Committed, *[Rejected] * rejected, Closed]
+        waits = [each.upstream for each in own if isinstance(each, Waits)]
+        assert not waits or (name == "orders" and waits[-1] is None)
+    at = {type(each): i for i, each in enumerate(events) if each.dataset == "orders"}
+    committed = [i for i, each in enumerate(events) if isinstance(each, Committed)]
+    assert at[Committed] == max(committed)
+
+
+def test_events_are_facts() -> None:
+    """Each event is of a kind that is documented, is frozen, and says what happened."""
+    events, _ = told_by(sample())
+    assert {type(each) for each in events} <= set(get_args(Event))
+    opened = next(each for each in events if isinstance(each, Opened) and each.dataset == "users")
+    size = Path("data/users.csv").stat().st_size
+    assert (opened.format, opened.columns, opened.size) == ("csv", ("id", "name", "email"), size)
+    read = next(each for each in events if isinstance(each, Read) and each.dataset == "users")
+    assert (read.records, read.position) == (10, size)
+    with pytest.raises(AttributeError):
+        read.records = 11  # type: ignore[misc]
+    rejected = next(each for each in events if isinstance(each, Rejected) and each.dataset == "users")
+    assert str(rejected.rejection.place) == "data/users.csv:9"
+    assert rejected.rejection.values == {"id": "8", "name": "Alice", "email": "alice@example.com"}
+    [reason] = rejected.rejection.reasons
+    assert (reason.code, reason.value, reason.holder, reason.cause) == ("unique-error", "alice@example.com", 1, None)
+    cause = next(each for each in events if isinstance(each, Rejected) and each.dataset == "orders")
+    assert cause.rejection.reasons[0].cause
+    assert (cause.rejection.reasons[0].cause.dataset, cause.rejection.reasons[0].cause.key) == ("products", 7)
+
+
+def test_a_commit_is_told_after_the_fact() -> None:
+    """When a batch is told as committed, another connection sees its records."""
+    seen = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, Committed):
+            seen.append((event.inserted, len(rows(event.dataset))))
+
+    loader.run(sample(), observe=look)
+    assert sorted(seen) == [(6, 6), (8, 8), (8, 8)]
+
+
+def test_the_report_is_the_fold_of_the_events() -> None:
+    """What is told, folded anew, gives the report that is returned."""
+    events, report = told_by(sample())
+    again = Report.of(Tally(each.name, each.sources, each.target) for each in report.tallies.values())
+    for event in events:
+        again(event)
+    assert again.tallies == report.tallies
+
+
+def test_the_report_says_all() -> None:
+    """The report has the counts, the ends, the reasons and the first place of each."""
+    report = loader.run(sample())
+    assert isinstance(report, Report)
+    assert list(report.tallies) == list(NAMES)
+    assert report.totals == Counts(read=30, inserted=22, rejected=8)
+    assert (report.status, report.exit_code, report.check, report.allowed) == ("rejects", 1, False, False)
+    assert report.started.tzinfo is UTC
+    assert report.seconds > 0
+    orders = report.tallies["orders"]
+    assert (orders.sources, orders.target) == (("data/orders.csv",), "orders.db")
+    assert (orders.status, orders.problem, orders.waits_for) == ("complete", None, None)
+    assert orders.seconds > 0
+    assert orders.counts == Counts(read=10, inserted=6, rejected=4)
+    assert orders.reasons == {"constraint-error": 2, "foreign-key": 4}
+    assert (orders.whys["foreign-key", "user_id"].count, str(orders.whys["foreign-key", "user_id"].first)) == (
+        2,
+        "data/orders.csv:9",
+    )
+    assert [each.place.line for each in orders.rejections] == [8, 9, 10, 11]
+    assert orders.rejections_omitted == 0
+    assert stored() == (8, 8, 6)
+
+
+def test_options_do_what_the_flags_do() -> None:
+    """check, max_rejects, on_conflict and ignore_extra are there for Python as well."""
+    assert loader.run(sample(), check=True).totals == Counts(read=30, inserted=22, rejected=8)
+    assert left() == set()
+    report = loader.run(sample(), max_rejects=RejectLimit.parse("3"))
+    assert {name: tally.status for name, tally in report.tallies.items()} == {
+        "users": "complete",
+        "products": "complete",
+        "orders": "failed",
+    }
+    assert report.exit_code == 3
+    assert loader.run(sample(), max_rejects=RejectLimit.parse("4")).exit_code == 0
+    write("u.csv", "id,name,email,nick", "1,Al,alice@example.com,x")
+    assert loader.run([job(USERS, "u.csv")]).exit_code == 3
+    assert loader.run([job(USERS, "u.csv")], ignore_extra=True).exit_code == 1
+    assert loader.run([job(USERS, "u.csv")], ignore_extra=True, on_conflict="update").totals.updated == 1
+
+
+def test_inside_a_loop() -> None:
+    """`await load()` does the same where there is a loop already, beside other tasks."""
+
+    async def main() -> tuple[Report, int]:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0)
+
+        ticking = asyncio.create_task(tick())
+        report = await loader.load(sample())
+        ticking.cancel()
+        return report, ticks
+
+    report, ticks = asyncio.run(main())
+    assert report.totals.inserted == 22
+    assert ticks > 10
+
+
+# --- an observer that fails ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", get_args(Event), ids=lambda kind: str(kind.__name__))
+def test_an_observer_that_raises_does_not_stop_the_load(kind: type) -> None:
+    """The load goes on to its end without the observer; then the error is raised, with a note that says so."""
+    if kind is Untried:
+        write("data/products.csv", "no header")
+    told: list[Event] = []
+
+    def observe(event: Event) -> None:
+        told.append(event)
+        if isinstance(event, kind):
+            raise LookupError("observer")
+
+    if kind is Waits:  # orders wait for a lane that is not through when they ask
+        write("data/users.csv", "id,name,email", *(f"{at},N,u{at}@x.io" for at in range(1, 20_001)))
+    with pytest.raises(LookupError, match="observer") as raised:
+        loader.run(sample(), observe=observe)
+    assert any("observer of a load" in note for note in raised.value.__notes__)
+    assert isinstance(told[-1], kind)
+    assert sum(isinstance(event, kind) for event in told) == 1
+    if kind is not Untried and kind is not Waits:
+        assert stored() == (8, 8, 6)
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_without_sources_is_looked_up() -> None:
+    """Its dataset is not loaded and has no tally; references to it are looked up in its target."""
+    loader.run([job(USERS, "data/users.csv"), job(PRODUCTS, "data/products.csv")])
+    before = Path("users.db").read_bytes()
+    report = loader.run([job(USERS), job(PRODUCTS), job(ORDERS, "data/orders.csv")])
+    assert list(report.tallies) == ["orders"]
+    assert report.totals == Counts(read=10, inserted=6, rejected=4)
+    assert Path("users.db").read_bytes() == before
+
+
+def test_no_jobs_are_no_work() -> None:
+    """A load of nothing is complete."""
+    report = loader.run([])
+    assert (report.status, report.exit_code, report.totals) == ("complete", 0, Counts())
+
+
+@define
+class Egg:
+    id: int
+    hen: int | None = None
+
+
+@define
+class Hen:
+    id: int
+    egg: int | None = None
+
+
+@pytest.mark.parametrize(
+    ("jobs", "told"),
+    [
+        (lambda: [job(ORDERS, "data/orders.csv")], "'orders': user_id refers to dataset 'users', which is not there"),
+        (lambda: [job(USERS, "data/users.csv"), *sample()], "two datasets are named 'users'"),
+        (
+            lambda: [
+                job(Dataset("eggs", Egg, "id", references={"hen": "hens"}), "data/users.csv"),
+                job(Dataset("hens", Hen, "id", references={"egg": "eggs"}), "data/users.csv"),
+            ],
+            "in a circle",
+        ),
+    ],
+)
+def test_what_cannot_be_loaded_together(jobs: Callable[[], list[Job]], told: str) -> None:
+    """A wrong declaration is an error before anything is opened."""
+    with pytest.raises(DeclarationError, match=told):
+        loader.run(jobs())
+    assert left() == set()
+
+
+# --- where parsing runs ----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _processes() -> Iterator[Executor]:
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("executor", [lambda: ThreadPoolExecutor(2), _processes], ids=["threads", "processes"])
+def test_any_executor_gives_the_same(executor: Callable[[], Any]) -> None:
+    """Parsed in threads or in other processes, the load has the same end."""
+    here = loader.run(sample(), check=True)
+    with executor() as pool:
+        report = loader.run(sample(), executor=pool)
+    assert stored() == (8, 8, 6)
+    for name in NAMES:
+        assert report.tallies[name].counts == here.tallies[name].counts
+        assert report.tallies[name].rejections == here.tallies[name].rejections
+
+
+class _Broken(Executor):
+    """An executor that loses its workers."""
+
+    def submit(self, call: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_exception(RuntimeError("the workers are gone"))
+        return future
+
+
+def test_an_executor_that_breaks_ends_the_load() -> None:
+    """What is no fault of a row, a file or a database is raised, and every lane is closed."""
+    events: list[Event] = []
+    with pytest.raises(RuntimeError, match="the workers are gone"):
+        loader.run(sample(), observe=events.append, executor=_Broken())
+    assert {each.dataset for each in events if isinstance(each, Closed)} == set(NAMES)
+    assert not {each.status for each in events if isinstance(each, Closed)} & {"complete"}
+    assert stored() == (0, 0, 0)
+
+
+# --- cancellation ----------------------------------------------------------------------------------------------------
+
+
+class _SlowTable:
+    """A table whose commits return late: what is stored is there long before the lane hears of it."""
+
+    def __init__(self, table: Any, committed: asyncio.Event, seconds: float) -> None:
+        self._table, self._committed, self._seconds = table, committed, seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        async with self._table.transaction():
+            yield
+        self._committed.set()
+        await asyncio.sleep(self._seconds)
+
+
+class _SlowTarget:
+    """An SQLite database whose commits return so many seconds late."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self._target, self._seconds = SqliteTarget(path), seconds
+        self.committed = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        return self._target.name
+
+    @asynccontextmanager
+    async def open(self, dataset: Dataset, check: bool) -> AsyncIterator[Any]:
+        async with self._target.open(dataset, check) as table:
+            yield _SlowTable(table, self.committed, self._seconds)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+
+@pytest.mark.parametrize("quick", ["none", "products"])
+def test_a_cancelled_load_waits_for_the_commit_in_flight(quick: str) -> None:
+    """Cancelled while commits are on their way, the load waits for them: what it tells is what is stored.
+
+    So it is as well where another lane, which has nothing in flight, is through with its cancellation at once.
+    """
+    events: list[Event] = []
+
+    async def main() -> None:
+        targets = {name: _SlowTarget(Path(f"{name}.db"), 0 if name == quick else 0.2) for name in NAMES}
+        jobs = [Job(each, [file_source(f"data/{each.name}.csv")], targets[each.name]) for each in DATASETS]
+        loading = asyncio.create_task(loader.load(jobs, observe=events.append))
+        await asyncio.gather(targets["users"].committed.wait(), targets["products"].committed.wait())
+        loading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await loading
+
+    asyncio.run(main())
+    for name in NAMES:
+        own = [each for each in events if each.dataset == name]
+        assert isinstance(own[-1], Closed)
+        told = sum(each.inserted for each in own if isinstance(each, Committed))
+        assert told == len(rows(name)) == (0 if name == "orders" else 8)
+        ends = told + sum(isinstance(each, Rejected) for each in own)
+        ends += sum(each.records for each in own if isinstance(each, Untried))
+        assert ends == sum(each.records for each in own if isinstance(each, Read))
+    assert loader.run(sample()).totals.rejected == 8
+    assert stored() == (8, 8, 6)
+
+
+def test_a_load_can_be_given_a_time_limit() -> None:
+    """asyncio's own time limit ends a load in order; loading again finishes it."""
+    write("data/users.csv", "id,name,email", *(f"{at},N,u{at}@x.io" for at in range(1, 50_001)))
+
+    async def main() -> None:
+        async with asyncio.timeout(0.1):
+            await loader.load(sample())
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(main())
+    report = loader.run(sample())
+    assert report.tallies["users"].counts.unchanged + report.tallies["users"].counts.inserted == 50_000
+    assert len(rows("users")) == 50_000
