@@ -273,7 +273,7 @@ class _Command:
             raise OutputError(f"the result cannot be written to stdout: {error}") from error
 
     def _summarise(self, on: Console) -> None:
-        on.print(summary(self._report, on))
+        on.print(summary(self._report, on, with_rejects=isinstance(self._view, LiveView)))
         on.print()
         for line in self._outcome():
             on.print(Text(safe(line)), soft_wrap=not on.is_terminal)

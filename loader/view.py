@@ -27,7 +27,7 @@ When = Literal["auto", "always", "never"]
 
 FRAMES_A_SECOND = 8
 LATEST = 5
-PLAIN_REJECTS = 20
+FEW_REJECTS = 20
 PLAIN_SECONDS = 3.0
 _WIDTHS = range(20, 201)
 _RULE = Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
@@ -190,10 +190,10 @@ class PlainView:
                 self._say(f"{event.dataset}: {_counts(tally)}")
             case Rejected():
                 self._rejects += 1
-                if self._rejects <= PLAIN_REJECTS:
+                if self._rejects <= FEW_REJECTS:
                     reasons = "; ".join(f"{each.code}  {_field_and_message(each)}" for each in event.rejection.reasons)
                     self._say(f"{event.rejection.place}  {reasons}")
-                elif self._rejects == PLAIN_REJECTS + 1:
+                elif self._rejects == FEW_REJECTS + 1:
                     self._say("further rejects are not shown here")
             case Closed():
                 self._say(f"{event.dataset}: {event.status}, {_counts(tally)}")
@@ -205,11 +205,13 @@ class PlainView:
             self._console.print(Text(safe(line)), soft_wrap=True)
 
 
-def summary(report: Report, on: Console) -> RenderableType:
-    """The final counts, and why rows were rejected."""
+def summary(report: Report, on: Console, with_rejects: bool = False) -> RenderableType:
+    """The final counts, and why rows were rejected; `with_rejects` adds the rows themselves, if they are few."""
     parts: list[RenderableType] = [_final_table(report, on) if on.width >= NARROW else _final_lines(report, on)]
     if report.totals.rejected:
         parts += [Text(), _whys(report, on)]
+    if with_rejects and 0 < report.totals.rejected <= FEW_REJECTS:
+        parts += [Text(), _few_rejects(report)]
     for tally in report.tallies.values():
         if tally.problem:
             parts += [Text(), Text(safe(f"{tally.name} {tally.status}: {tally.problem.detail}"), style="red")]
@@ -237,6 +239,16 @@ def _final_lines(report: Report, on: Console) -> Table:
     for tally in report.tallies.values():
         lines.add_row(_name(tally, on), _counts(tally))
     return lines
+
+
+def _few_rejects(report: Report) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for tally in report.tallies.values():
+        for rejection in tally.rejections:
+            for at, reason in enumerate(rejection.reasons):
+                place = "" if at else safe(rejection.place)
+                grid.add_row(Text(place, no_wrap=True), Text(safe(_field_and_message(reason))))
+    return grid
 
 
 def _whys(report: Report, on: Console) -> Table:

@@ -216,6 +216,21 @@ def test_the_summary_says_why() -> None:
     assert not set(lines[7]) - {"─"}
 
 
+def test_the_summary_names_each_row_if_they_are_few() -> None:
+    """Where nobody saw the rejects pass by, a few of them stand in the summary, each with all its reasons."""
+    on = screen(80)
+    lines = text(on, summary(report_of(START + MIDDLE + END), on, with_rejects=True))
+    assert [line.split(maxsplit=1) for line in lines[-3:]] == [
+        ["data/orders.csv:9120", "user_id: no user 990001"],
+        ["id:", "not an integer: 'x'"],
+        [],
+    ]
+    assert sum("bob@" in line for line in lines) == 10
+    many = START + MIDDLE + [rejected("users", line, BOB) for line in range(10)] + END
+    on = screen(80)
+    assert text(on, summary(report_of(many), on, with_rejects=True)) == summarised(80, many)
+
+
 def test_the_summary_says_what_failed() -> None:
     """What kept a dataset from being finished stands there as well."""
     lines = summarised(80, START + MIDDLE + FAILURE)
