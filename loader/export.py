@@ -215,7 +215,7 @@ class RejectsWriter:
         if file.rows:
             file.complete()
             self.written[dataset] = file.path
-        for path in earlier:
+        for path in earlier if loaded else ():
             if path != self.written.get(dataset):
                 path.unlink()
 

@@ -317,6 +317,19 @@ def test_rejects_have_the_columns_and_format_of_their_source(form: str) -> None:
     assert found[0]["_reasons"] == (reason if form == "csv" else [reason])
 
 
+def test_only_a_finished_load_removes_earlier_rejects() -> None:
+    """Rejects of an earlier run stay, where a check finds none, or where a load ends before it has any."""
+    main(["-qq"])
+    earlier = Path("rejects/orders.csv").read_bytes()
+    write("fine.csv", "id,user_id,product_id,quantity", "1,1,1,2")
+    assert main(["-qq", "--check", "orders=fine.csv"]) == 0
+    assert Path("rejects/orders.csv").read_bytes() == earlier
+    write("broken.csv", "no header")
+    write("waits.csv", "id,user_id,product_id,quantity", "1,99,1,2")
+    assert main(["-qq", "orders=waits.csv", "users=broken.csv"]) == 3
+    assert Path("rejects/orders.csv").read_bytes() == earlier
+
+
 def test_a_clean_run_leaves_no_rejects() -> None:
     """What was rejected before and is not any more is gone from the rejects, whatever its format was."""
     main(["-qq"])
