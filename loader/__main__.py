@@ -2,7 +2,16 @@
 
 import sys
 
-from loader.cli import main
+
+def main() -> int:
+    """Run the command line, and return the exit code; a Ctrl-C counts from the first import on."""
+    try:
+        from loader.cli import main
+
+        return main()
+    except KeyboardInterrupt:
+        return 130
+
 
 if __name__ == "__main__":
     sys.exit(main())

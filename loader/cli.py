@@ -15,7 +15,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from rich.console import Console
 from rich.text import Text
@@ -65,9 +65,14 @@ class _HelpFormatter(RawDescriptionRichHelpFormatter):
         return f"{', '.join(action.option_strings)} {action.metavar}"
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see --help")
+
+
 def parser() -> argparse.ArgumentParser:
     """What reads the command line; an option that is not given is not there."""
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog=COMMAND,
         usage=f"{COMMAND} [OPTION]... [NAME | NAME=FILE]...",
         description=DESCRIPTION,
@@ -129,7 +134,8 @@ def _complain(err: IO[str], text: str, error: BaseException, verbose: bool) -> N
     with suppress(OSError, ValueError):
         print(f"loader: {safe(text)}", file=err)
         if verbose:
-            traceback.print_exception(error, file=err)
+            for line in "".join(traceback.format_exception(error)).splitlines():
+                print(safe(line), file=err)
         err.flush()
 
 
@@ -145,7 +151,8 @@ class _Command:
             files = {name: [each.path for each in found] for name, found in sources.items() if found}
             if directory := settings["rejects"]:
                 self._rejects = RejectsWriter(directory, files, settings["check"])
-            self._refuse_export(chain(*files.values(), (target.path for target in targets.values())))
+            rejects = self._rejects.paths if self._rejects else ()
+            self._refuse_export(chain(*files.values(), (target.path for target in targets.values()), rejects))
         except OSError as error:
             raise UsageError(f"{error.filename}: {error.strerror}") from error
         self._jobs = [Job(each, sources[each.name], targets[each.name]) for each in DATASETS]
@@ -153,6 +160,7 @@ class _Command:
         self._report = new_report(loaded, settings["check"], settings["max-rejects"])
         self._view = self._new_view()
         self._signal = 0  # what stopped the load
+        self._exported = False
         self._stop: Callable[[], object] = lambda: None
 
     def _refuse_export(self, taken: Iterable[Path]) -> None:
@@ -165,7 +173,7 @@ class _Command:
         if export.is_dir():
             raise UsageError(f"--export: {export} is a directory")
         if export.resolve() in {path.resolve() for path in taken}:
-            raise UsageError(f"--export: {export} is a file that is loaded from or into")
+            raise UsageError(f"--export: {export} is a file that is loaded from or into, or takes rejects")
 
     def run(self) -> int:
         gc.freeze()  # what is there stays, and a load makes no cycles to speak of: saves a sixth of the time
@@ -224,12 +232,10 @@ class _Command:
         return LiveView(self._report, on) if is_live else PlainView(self._report, on)
 
     async def _load(self) -> None:
-        task, loop, settings = asyncio.current_task(), asyncio.get_running_loop(), self._settings
-        assert task  # this is one
-        self._stop = partial(loop.call_soon_threadsafe, task.cancel)
+        settings = self._settings
         async with self._view.running() if isinstance(self._view, LiveView) else nullcontext():
-            try:
-                await load(
+            loading = asyncio.create_task(
+                load(
                     self._jobs,
                     observe=self._tell,
                     check=settings["check"],
@@ -237,10 +243,13 @@ class _Command:
                     max_rejects=settings["max-rejects"],
                     ignore_extra=settings["ignore-extra"],
                 )
-            except asyncio.CancelledError:
-                task.uncancel()  # it was a signal, and the report tells what was done
-            finally:
-                self._stop = lambda: None
+            )
+            self._stop = partial(asyncio.get_running_loop().call_soon_threadsafe, loading.cancel)
+            if self._signal:
+                loading.cancel()
+            with suppress(asyncio.CancelledError):  # it was a signal, and the report tells what was done
+                await loading
+            self._stop = lambda: None
 
     def _tell(self, event: Event) -> None:
         self._report(event)
@@ -262,6 +271,7 @@ class _Command:
                 self._print(text.decode())
             else:
                 write_result(self._settings["export"], text)
+                self._exported = True
         except OutputError as error:
             self._report.outputs.append(error)
 
@@ -283,7 +293,7 @@ class _Command:
         report, settings = self._report, self._settings
         written = self._rejects.written if self._rejects else {}
         rejects = [str(written[name]) for name in report.tallies if name in written]
-        if settings["export"] and not self._result_on_stdout:
+        if self._exported:
             yield f"Result: {settings['export']}"
         if rejects:
             yield f"Rejects: {', '.join(rejects)}"
@@ -296,7 +306,7 @@ class _Command:
         again = " ".join([COMMAND, *self._repeated()])
         match report.status:
             case "rejects" if rejects:
-                yield f"Mend the rows there, then load them: {again} --data {settings['rejects']}"
+                yield f"Mend the rows there, then load them: {again} --data {shlex.quote(str(settings['rejects']))}"
             case "failed":
                 yield "Mend that, and run the same command again: what is stored stays, and it goes on from there."
             case "interrupted":

@@ -20,7 +20,7 @@ from attrs import asdict, frozen
 
 from loader.core.errors import OutputError, UsageError
 from loader.core.events import Closed, Event, Opened, Rejected
-from loader.core.records import MAX_ROW, Reason, Rejection
+from loader.core.records import MAX_REJECT, Reason, Rejection
 from loader.core.report import Report, Tally
 
 
@@ -175,8 +175,8 @@ class RejectsWriter:
         self._directory, self._sources, self._check = directory, sources, check
         self._files: dict[str, _RejectsFile] = {}
         self._earlier = {dataset: [path for path in self._names(dataset) if path.exists()] for dataset in sources}
-        for path in chain.from_iterable(self._earlier.values()):
-            if not _is_rejects_file(path):
+        for path in self.paths:
+            if path.exists() and not _is_rejects_file(path):
                 raise UsageError(f"{path} would be overwritten with rejects: choose another directory with --rejects")
 
     def __enter__(self) -> Self:
@@ -190,8 +190,9 @@ class RejectsWriter:
         try:
             match event:
                 case Opened():
-                    path = self._directory / f"{event.dataset}.{event.format}"
-                    self._files[event.dataset] = _RejectsFile(path, _FORMS[event.format], event.columns)
+                    form = next(iter(event.formats)) if len(event.formats) == 1 else MIXED
+                    path = self._directory / f"{event.dataset}.{form}"
+                    self._files[event.dataset] = _RejectsFile(path, _FORMS[form], event.columns)
                 case Rejected() if event.dataset in self._files:
                     self._files[event.dataset].add(event.rejection)
                 case Closed() if event.dataset in self._files:
@@ -202,6 +203,11 @@ class RejectsWriter:
             file = self._files.pop(event.dataset)
             file.discard()
             self.problems.append(OutputError(f"{file.path} cannot be written: {error.strerror or error}"))
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files that may be written."""
+        return list(chain.from_iterable(map(self._names, self._sources)))
 
     def _names(self, dataset: str) -> list[Path]:
         return [self._directory / f"{dataset}.{form}" for form in _FORMS]
@@ -297,7 +303,7 @@ def _csv_members(members: Mapping[str, Any], columns: Sequence[str]) -> bytes:
 
 def _widen_csv(narrow: IO[bytes], wide: IO[bytes]) -> None:
     narrow.seek(0)
-    csv.field_size_limit(max(csv.field_size_limit(), 2 * MAX_ROW))
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_REJECT))
     text = io.TextIOWrapper(narrow, encoding="utf-8", errors="surrogateescape", newline="")
     rows = csv.reader(text)
     wide.write(_csv_row([*next(rows), "_raw"]))
@@ -317,3 +323,5 @@ _FORMS = {
     "json": _Form(lambda columns: b"[\n", _json_members, between=b",\n", tail=b"\n]\n"),
     "ndjson": _Form(lambda columns: b"", lambda members, columns: _json_members(members, columns) + b"\n"),
 }
+MIXED = "ndjson"
+"""What takes the rows of sources of several formats."""

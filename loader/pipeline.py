@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, aclosing
+from itertools import chain
 from time import monotonic
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from attrs import frozen
 
 from loader.core.dataset import Dataset, in_reference_order
-from loader.core.errors import LoaderError, RejectLimitError, TargetError, UpstreamError
+from loader.core.errors import LoaderError, RejectLimitError, TargetError, UpstreamError, UsageError
 from loader.core.events import Closed, Committed, Event, Observer, Opened, Read, Rejected, Status, Untried, Waits
 from loader.core.judging import Absent, Refusal, claims, judge
 from loader.core.limits import RejectLimit
@@ -59,10 +60,12 @@ async def load(
     run stored. A dataset fails that has more rejects than `max_rejects`. `ignore_extra` leaves out columns that a
     dataset does not have. `executor` is where blocks are parsed; by default, in this thread.
 
-    Raises DeclarationError, before anything is opened, if the datasets cannot be loaded together. What goes wrong with
+    Raises UsageError, before anything is opened, if the datasets or options cannot go together. What goes wrong with
     a source or a target is told in the report. When cancelled, each lane commits or rolls back its batch, and closes.
     """
     jobs = list(jobs)
+    if on_conflict not in get_args(OnConflict):
+        raise UsageError(f"on_conflict is one of {', '.join(get_args(OnConflict))}, not {on_conflict!r}")
     in_reference_order(job.dataset for job in jobs)
     loaded = [job for job in jobs if job.sources]
     report = new_report(loaded, check, max_rejects)
@@ -205,8 +208,10 @@ class _Lane:
             self._stack.enter_context(source.open(self._dataset, self._run.ignore_extra))
             for source in self._job.sources
         ]
+        formats = {source.format for source in self._job.sources}
+        columns = dict.fromkeys(chain.from_iterable(rowset.columns for rowset in rowsets))
         size = sum(rowset.size for rowset in rowsets)
-        self._tell(Opened(self._dataset.name, self._job.sources[0].format, rowsets[0].columns, size))
+        self._tell(Opened(self._dataset.name, frozenset(formats), tuple(columns), size))
         return rowsets
 
     async def _portions(self, rowsets: Sequence[Rowset]) -> AsyncGenerator[_Portion, None]:
@@ -361,5 +366,5 @@ def _rejections(portion: _Portion, refusals: Sequence[Refusal]) -> Iterator[Reje
         row = portion.rows_before + batch.row_at(refusal.line) + 1
         place = Place(source.name, refusal.line if source.numbered else None, row)
         if origin := batch.origins.get(refusal.line):
-            place = Place(origin[0], origin[1], origin[2] or row)
+            place = Place(*origin)
         yield Rejection(place, portion.reader.values(text), refusal.reasons)

@@ -114,7 +114,8 @@ class LiveView:
         _add_column(table, on, "Dataset")
         if width >= NARROW:
             table.add_column("Progress", ratio=2, min_width=8)
-        for name in ("Read", "Inserted", *(["Unchanged"] if width >= WIDE else []), "Rejected"):
+        updated = ["Updated"] if width >= NARROW and self._report.totals.updated else []
+        for name in ("Read", "Inserted", *updated, *(["Unchanged"] if width >= WIDE else []), "Rejected"):
             _add_column(table, on, name, justify="right")
         if width >= NARROW:
             _add_column(table, on, "Rows/s    Left", justify="right", min_width=15)
@@ -130,7 +131,9 @@ class LiveView:
         if width >= NARROW:
             yield ProgressBar(tally.size or 1, min(tally.position, tally.size), finished_style="green")
         yield f"{counts.read:,}"
-        yield f"{counts.inserted + counts.updated:,}"
+        yield f"{counts.inserted:,}"
+        if width >= NARROW and self._report.totals.updated:
+            yield f"{counts.updated:,}"
         if width >= WIDE:
             yield f"{counts.unchanged:,}"
         yield Text(f"{counts.rejected:,}", style="red" if counts.rejected else "")

@@ -587,7 +587,7 @@ def verdicts(tally: Tally) -> oracle.Rejections:
 
 
 def _place(place: LoadersPlace) -> Place:
-    return Path(place.source).name, place.row if place.line is None else place.line
+    return Path(place.source).name, (place.row or 0) if place.line is None else place.line
 
 
 def _reason(reason: LoadersReason) -> Reason:

@@ -29,6 +29,7 @@ from loader import (
     Waits,
     file_source,
 )
+from loader.core import errors
 from loader.core.errors import DeclarationError
 from loader.core.report import Report, Tally
 from loader.datasets import DATASETS
@@ -92,7 +93,7 @@ def test_events_are_facts() -> None:
     assert {type(each) for each in events} <= set(get_args(Event))
     opened = next(each for each in events if isinstance(each, Opened) and each.dataset == "users")
     size = Path("data/users.csv").stat().st_size
-    assert (opened.format, opened.columns, opened.size) == ("csv", ("id", "name", "email"), size)
+    assert (opened.formats, opened.columns, opened.size) == (frozenset({"csv"}), ("id", "name", "email"), size)
     read = next(each for each in events if isinstance(each, Read) and each.dataset == "users")
     assert (read.records, read.position) == (10, size)
     with pytest.raises(AttributeError):
@@ -393,3 +394,9 @@ def test_a_load_can_be_given_a_time_limit() -> None:
     report = loader.run(sample())
     assert report.tallies["users"].counts.unchanged + report.tallies["users"].counts.inserted == 50_000
     assert len(rows("users")) == 50_000
+
+
+def test_an_option_that_is_not_there_is_refused() -> None:
+    """A way to deal with conflicts that loader does not know is not taken for another."""
+    with pytest.raises(errors.UsageError, match="on_conflict is one of reject, update, not 'skip'"):
+        loader.run(sample(), on_conflict="skip")

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import loader
+from loader import cli
 from loader.cli import main, parser
 from loader.core.limits import RejectLimit
 from loader.settings import OPTIONS, gather
@@ -1017,6 +1018,67 @@ def test_the_installed_command_is_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     """`loader` and `python -m loader` are one function, which takes its arguments from the command line."""
     arguments: Sequence[str] = ["loader", "-qq", "users", "--rejects", "none"]
     monkeypatch.setattr(sys, "argv", arguments)
-    assert import_module("loader.__main__").main is main
-    assert main() == 1
+    assert import_module("loader.__main__").main() == 1
     assert left() == {"users.db", "result.json"}
+
+
+def test_the_next_command_can_be_typed_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    """A directory whose name has a blank is quoted."""
+    main(["--rejects", "my rejects"])
+    assert "--data 'my rejects'" in capsys.readouterr().out
+
+
+def test_a_result_that_is_not_written_is_not_pointed_to(capsys: pytest.CaptureFixture[str]) -> None:
+    """The summary does not name a result that is not there."""
+    assert main(["--export", "/dev/full"]) == 3
+    assert "Result:" not in capsys.readouterr().out
+
+
+def test_what_was_typed_is_shown_without_its_escapes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither a flag nor a file name gets an escape sequence to the terminal, be it in a message or a traceback."""
+    assert main(["--f\x1b[31moo"]) == 2
+    assert main(["-v", "users=\x1b[31m.csv"]) == 2
+    err = capsys.readouterr().err
+    assert "\x1b" not in err
+    assert "unrecognized arguments: --f\\x1b[31moo; see --help" in err
+    assert "Traceback" in err
+
+
+def test_a_signal_before_the_load_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Ctrl-C that comes when signals are heeded, and the load has not begun, is not lost."""
+    load = cli._Command._load
+
+    async def load_late(self: cli._Command) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await load(self)
+
+    monkeypatch.setattr(cli._Command, "_load", load_late)
+    assert main([]) == 130
+    assert result()["totals"]["inserted"] == 0
+
+
+def test_a_signal_as_the_load_ends_does_not_spoil_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Ctrl-C just behind the last event leaves the report of a load that is complete."""
+
+    async def load_and_interrupt(*args: Any, **options: Any) -> Any:
+        report = await loader.load(*args, **options)
+        os.kill(os.getpid(), signal.SIGINT)
+        return report
+
+    monkeypatch.setattr(cli, "load", load_and_interrupt)
+    assert main(["--live", "always"]) == 1
+    assert stored() == (8, 8, 6)
+    assert result()["run"]["status"] == "rejects"
+
+
+def test_ctrl_c_during_the_start_is_no_traceback() -> None:
+    """Whenever it comes once the program has begun, nothing but the exit code tells of it."""
+    code = (
+        "import builtins, sys; real = builtins.__import__\n"
+        "def late(name, *rest):\n"
+        "    if name == 'loader.cli': raise KeyboardInterrupt\n"
+        "    return real(name, *rest)\n"
+        "import loader.__main__ as start; builtins.__import__ = late; sys.exit(start.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, b"")

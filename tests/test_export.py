@@ -626,3 +626,85 @@ def test_results_differ_in_nothing_but_what_was_done() -> None:
     second = result()
     main(["-qq"])
     assert timeless(result()) == timeless(second)
+
+
+def test_rejects_of_several_formats_keep_what_stood_there() -> None:
+    """Rows of CSV and of NDJSON go to one file that holds both as they were; fed back, they fail again."""
+    write("more/a.csv", "id,name,email", "1,A,a@x.y", "2,,b@x.y", '3,"open')
+    write("more/b.ndjson", '{"id": 4, "name": ["p", "q"], "email": "d@x.y"}', '{"id": 5, "name": 5, "email": "e@x.y"}')
+    assert main(["users=more/a.csv", "users=more/b.ndjson"]) == 1
+    before = of(result(), "users")["rejections"]
+    assert [each["values"].get("name") for each in before] == ["", None, ["p", "q"], 5]
+    assert main(["-d", "rejects"]) == 1
+    after = of(result(), "users")["rejections"]
+    assert [(each["source"], each["line"]) for each in after] == [(each["source"], each["line"]) for each in before]
+    assert len(rows("users")) == 1
+
+
+def test_a_column_that_only_a_later_file_has_is_kept_in_the_rejects() -> None:
+    """Rejects have the columns of all files of their dataset."""
+    write("more/a.csv", "id,name,email", "0,A,a@x.y")
+    write("more/b.csv", "id,name,email,nick", "0,B,b@x.y,Bee")
+    assert main(["users=more/a.csv", "users=more/b.csv", "--ignore-extra"]) == 1
+    assert [row.get("nick") for row in members("rejects/users.csv")] == [None, "Bee"]
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_a_row_that_is_too_long_keeps_its_place_through_rounds(form: str) -> None:
+    """A row of more than 1 MiB, and one of quotes, is rejected round after round, with the place it had at first."""
+    (Path("data") / "users.csv").unlink()
+    name = "a" * (2**20 + 100)
+    line = {"csv": f"1,{name},a@x.y", "ndjson": json.dumps({"id": 1, "name": name, "email": "a@x.y"})}[form]
+    quotes = {"csv": '2,"' + '""' * 2**19 + ",b", "ndjson": '{"id": 2, ' + '"' * 2**20}[form]
+    write(f"data/users.{form}", *(["id,name,email"] if form == "csv" else []), line, quotes)
+    assert main(["users"]) == 1
+    first = Path(f"rejects/users.{form}").read_bytes()
+    places = [(each["source"], each["line"]) for each in of(result(), "users")["rejections"]]
+    for _ in range(3):
+        assert main(["-d", "rejects"]) == 1
+        assert [(each["source"], each["line"]) for each in of(result(), "users")["rejections"]] == places
+        assert Path(f"rejects/users.{form}").read_bytes() == first
+
+
+def test_the_row_of_a_fed_back_record_is_not_made_up() -> None:
+    """A rejects file of CSV knows the line that a row had at first, and not which record it was."""
+    main([])
+    assert of(result(), "orders")["rejections"][0]["row"] == 7
+    main(["-d", "rejects"])
+    fed_back = of(valid(result()), "orders")["rejections"][0]
+    assert (fed_back["line"], fed_back["row"]) == (8, None)
+
+
+def test_the_result_holds_no_endless_texts() -> None:
+    """Of a long cell the result has the beginning, and a message quotes little of it; the rejects have it whole."""
+    price = "-" + "7" * 200_000
+    write("data/products.csv", "id,name,price", f"1,{'x' * 5_000}\x07,{price}")
+    assert main(["products"]) == 1
+    [rejection] = of(valid(result()), "products")["rejections"]
+    assert rejection["values"]["name"].endswith("... (5,001 characters)")
+    assert Path("result.json").stat().st_size < 10_000
+    assert price in Path("rejects/products.csv").read_text()
+
+
+def test_the_result_is_not_written_over_rejects(capsys: pytest.CaptureFixture[str]) -> None:
+    """The result may not take the name that rejects of the run may get."""
+    assert main(["--rejects", "rejects", "--export", "data/../rejects/users.csv"]) == 2
+    Path("rejects").mkdir()
+    assert main(["--export", "rejects/users.csv"]) == 2
+    assert "takes rejects" in capsys.readouterr().err
+
+
+def test_a_line_of_carriage_returns_cannot_be_read() -> None:
+    """Two carriage returns before a line feed are a stray one, and stay one when the row is fed back."""
+    Path("data/users.csv").write_bytes(b"id,name,email\r\n1,A,a@x.y\r\n\r\r\n2,B,b@x.y\r\n")
+    for _ in range(2):
+        assert main(["users"]) == 1
+        [rejection] = of(result(), "users")["rejections"]
+        assert rejection["reasons"] == [
+            {
+                "code": "row-error",
+                "field": None,
+                "message": "cannot be split into cells: a carriage return stands where none may",
+            }
+        ]
+        shutil.copy("rejects/users.csv", "data/users.csv")

@@ -14,10 +14,10 @@ Status = Literal["complete", "failed", "stopped", "interrupted"]
 
 @frozen
 class Opened:
-    """The sources of a dataset can be read; `format` and `columns` are the first one's, `size` is theirs in bytes."""
+    """The sources of a dataset can be read: the formats and columns that they have, and their size in bytes."""
 
     dataset: str
-    format: str
+    formats: frozenset[str]
     columns: tuple[str, ...]
     size: int
 

@@ -15,6 +15,7 @@ from attrs import Attribute, Converter
 from loader.core.dataset import Dataset, Field
 from loader.core.records import Batch, Block, Code, Draft, Reader, Reason
 
+_LONGEST_MESSAGE = 300
 _CELLS_AT_ONCE = 64  # of which at most one is likely to be a fault
 
 
@@ -156,4 +157,5 @@ def _validate(one: Field, instance: object, value: Any) -> tuple[list[str], obje
 def _message(error: Exception, name: str = "") -> str:
     """What an error says, without the field's name; the error itself would keep the whole block in memory."""
     message = str(error.args[0]) if error.args else type(error).__name__
-    return message.removeprefix(f"'{name}' ")
+    message = message.removeprefix(f"'{name}' ")
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."

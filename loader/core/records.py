@@ -11,6 +11,9 @@ from attrs import field, frozen
 MAX_ROW = 2**20
 """How many bytes a row may have."""
 
+MAX_REJECT = 4 * MAX_ROW
+"""How many bytes a row of a rejects file may have, in which another one is quoted."""
+
 Origin = tuple[str, int | None, int | None]
 """Where a row of a rejects file stood at first: source, line and row."""
 
@@ -38,14 +41,19 @@ class Block:
 
 @frozen
 class Place:
-    """Where a row stands: `line` is that of its first line, None where the format has none; `row` counts from 1."""
+    """Where a row stands: `line` is that of its first line, None where the format has none; `row` counts from 1.
+
+    Of a row that came back from a rejects file, `row` is None where only its line is known.
+    """
 
     source: str
     line: int | None
-    row: int
+    row: int | None
 
     def __str__(self) -> str:
-        return f"{self.source}#{self.row}" if self.line is None else f"{self.source}:{self.line}"
+        if self.line is not None:
+            return f"{self.source}:{self.line}"
+        return self.source if self.row is None else f"{self.source}#{self.row}"
 
 
 @frozen

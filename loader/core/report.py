@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Literal, assert_never
 
-from attrs import Factory, define, field, fields_dict
+from attrs import Factory, define, evolve, field, fields_dict
 
 from loader.core.errors import LoaderError, OutputError
 from loader.core.events import Closed, Committed, Event, Opened, Read, Rejected, Status, Untried, Waits
 from loader.core.records import Place, Rejection
 
 KEPT_REJECTIONS = 1_000
+KEPT_WHYS = 100
+KEPT_TEXT = 1_000
 ENDS = ("inserted", "updated", "unchanged", "rejected", "untried")
 """The five ends of a record; their sum is what was read."""
 
@@ -44,7 +46,10 @@ class Why:
 
 @define
 class Tally:
-    """What became of one dataset, up to now."""
+    """What became of one dataset, up to now.
+
+    `rejections` are the first 1,000, with texts of 1,000 characters; `whys` has the fields of the first 100.
+    """
 
     name: str
     sources: tuple[str, ...]
@@ -96,10 +101,25 @@ class Tally:
     def _reject(self, rejection: Rejection) -> None:
         self.counts.rejected += 1
         if len(self.rejections) < KEPT_REJECTIONS:
-            self.rejections.append(rejection)
+            self.rejections.append(_shortened(rejection))
         for reason in rejection.reasons:
-            why = self.whys.setdefault((reason.code, reason.field), Why(0, rejection.place))
+            is_known = (reason.code, reason.field) in self.whys or len(self.whys) < KEPT_WHYS
+            why = self.whys.setdefault((reason.code, reason.field if is_known else None), Why(0, rejection.place))
             why.count += 1
+
+
+def _shortened(rejection: Rejection) -> Rejection:
+    """The rejection without the rest of what is too long to be kept in memory."""
+    values = {name: _short(value) for name, value in rejection.values.items()}
+    reasons = tuple(evolve(reason, value=_short(reason.value)) for reason in rejection.reasons)
+    return evolve(rejection, values=values, reasons=reasons)
+
+
+def _short(value: object) -> object:
+    if isinstance(value, int | float | None):
+        return value
+    text = value if isinstance(value, str) else repr(value)
+    return value if len(text) <= KEPT_TEXT else f"{text[:KEPT_TEXT]}... ({len(text):,} characters)"
 
 
 @define

@@ -14,7 +14,7 @@ from attrs import Factory, define, frozen
 
 from loader.core.dataset import Dataset
 from loader.core.errors import SourceError
-from loader.core.records import MAX_ROW, Block, Misfit, Origin, Reason, Rows
+from loader.core.records import MAX_REJECT, MAX_ROW, Block, Misfit, Origin, Reason, Rows
 from loader.sources.files import Stream, cut
 
 _QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"'
@@ -24,6 +24,7 @@ _FLAT_CELL = rb"(?:" + _QUOTED.replace(rb'[^"]', rb'[^"\n]') + rb"|" + _BARE + r
 _FLAT_RECORDS = re.compile(rb"(?:" + _FLAT_CELL + rb"(?:," + _FLAT_CELL + rb")*+\r?\n)*+")
 _BEGUN = re.compile(rb"(?:" + _CELL + rb',)*+(?:"[^"]*+(?:""[^"]*+)*+"?|' + _BARE + rb")\r?\Z")
 _HEADER = re.compile(rb"(?:\r?\n)*+(" + _CELL + rb"(?:," + _CELL + rb")*+)\r?\n")
+_LINE_ENDS = re.compile(rb"(?:\r?\n)*+\r?\Z")
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
 _Stretch = Literal["records of a line each", "record of several lines", "malformed line"]
@@ -96,7 +97,7 @@ class CsvReader:
         return Rows(self._in_field_order(found.cells), found.lines, found.misfits, found.origins)
 
     def values(self, text: bytes) -> Mapping[str, object]:
-        row = self._unpack(text.rstrip(b"\r\n"))
+        row = self._unpack(_LINE_ENDS.sub(b"", text, count=1))
         return row.named | {"_raw": row.text} if row.faults() else row.named
 
     def _in_field_order(self, rows: Sequence[Sequence[str]]) -> Sequence[Sequence[object]]:
@@ -140,7 +141,8 @@ class CsvReader:
 
     def _unpack(self, data: bytes) -> "_Row":
         """The row that one record is or, in a rejects file, holds."""
-        row = _Row.of(data, self.header)
+        longest = MAX_ROW if self.columns == self.header else MAX_REJECT
+        row = _Row.of(data, self.header, longest)
         if self.columns == self.header or row.cells is None or len(row.cells) != len(self.header):
             return row
         members = dict(zip(self.header, row.cells, strict=True))
@@ -174,13 +176,13 @@ class _Row:
     origin: Origin | None = None
 
     @classmethod
-    def of(cls, data: bytes, columns: tuple[str, ...]) -> "_Row":
-        text = data[: MAX_ROW + 1].decode(errors="surrogateescape")
-        if len(data) > MAX_ROW:
-            return cls(text, None, columns)
+    def of(cls, data: bytes, columns: tuple[str, ...], longest: int = MAX_ROW) -> "_Row":
+        text = data[: longest + 1].decode(errors="surrogateescape")
+        if len(data) > longest:
+            return cls(text[: MAX_ROW + 1], None, columns)
         whole = data + b"\n"
         stretch = next(_stretches(whole, len(columns)), (0, 0, "malformed line"))
-        readable = stretch[1] == len(whole) and stretch[2] != "malformed line"
+        readable = stretch[1] == len(whole) and stretch[2] != "malformed line" and not data.endswith(b"\r")
         return cls(text, _split([text])[0] if readable else None, columns)
 
     @property
@@ -209,7 +211,7 @@ class _Row:
 
 def _split(lines: list[str]) -> list[list[str]]:
     """The cells of records that are sound."""
-    csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW))
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_REJECT))
     return list(csv.reader(lines, strict=True))
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from loader.core.errors import SourceError
-from loader.core.records import MAX_ROW, Block
+from loader.core.records import MAX_REJECT, Block
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -110,8 +110,8 @@ def cut(
     while piece := stream.read(size):
         data += piece
         end = ends(data)
-        if not end and len(data) > MAX_ROW:
-            yield Block(data[: MAX_ROW + 1] + b"\n", line, stream.position)
+        if not end and len(data) > MAX_REJECT:
+            yield Block(data[: MAX_REJECT + 1] + b"\n", line, stream.position)
             line, data = line + 1, _rest_of_line(stream, size, data)
         elif end:
             yield Block(data[:end], line, stream.position)

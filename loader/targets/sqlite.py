@@ -26,11 +26,13 @@ BUSY_SECONDS = 5.0
 _ROWS_A_STATEMENT = 1_000
 _VARIABLES = 32_766  # SQLITE_MAX_VARIABLE_NUMBER
 
+_ELSEWHERE = "change that, or choose another directory with --into"
 _WAYS_OUT = {
     sqlite3.SQLITE_BUSY: "another program has locked it: run again when that is done",
     sqlite3.SQLITE_FULL: "the disk is full: make room and run again",
     sqlite3.SQLITE_IOERR: "the disk fails or is full: mend that and run again",
     sqlite3.SQLITE_READONLY: "it may not be written to: change its permissions, or choose another directory",
+    sqlite3.SQLITE_READONLY_ROLLBACK: "a transaction of another program was cut off: load without --check to undo it",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened: look at the directory and its permissions",
     sqlite3.SQLITE_NOTADB: "it is not an SQLite database: move it away, or choose another directory with --into",
     sqlite3.SQLITE_CORRUPT: "it is damaged: restore it, or move it away and load again",
@@ -101,8 +103,8 @@ class SqliteTarget:
 
     def _uri_without_a_trace(self) -> str:
         """A URI to read by; where no write-ahead log has to be read with the file, not even a side file is made."""
-        log = self.path.with_name(f"{self.path.name}-wal")
-        return self._uri("ro") + ("" if log.is_file() and log.stat().st_size else "&immutable=1")
+        logs = [self.path.with_name(f"{self.path.name}{suffix}") for suffix in ("-wal", "-journal")]
+        return self._uri("ro") + ("" if any(log.is_file() and log.stat().st_size for log in logs) else "&immutable=1")
 
     def _identity(self) -> tuple[int, int] | None:
         """What tells the file from any other that takes its name."""
@@ -158,8 +160,8 @@ def _own_faults(name: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        raise TargetError(f"{name}: {_WAYS_OUT.get(code, error)}") from error
+        code = getattr(error, "sqlite_errorcode", 0)
+        raise TargetError(f"{name}: {_WAYS_OUT.get(code) or _WAYS_OUT.get(code & 0xFF, error)}") from error
 
 
 @asynccontextmanager
@@ -254,7 +256,18 @@ class _SqliteTable:
         for some in _chunks(records, min(_ROWS_A_STATEMENT, _VARIABLES // width)):
             rows = ",".join([row] * len(some))
             statement = f"INSERT INTO {self._name} ({self._columns}) VALUES {rows}{on_conflict}"
-            await self._connection.run(statement, list(chain.from_iterable(some)))
+            try:
+                await self._connection.run(statement, list(chain.from_iterable(some)))
+            except TargetError as error:
+                if isinstance(error.__cause__, sqlite3.IntegrityError):
+                    raise TargetError(f"{error}: the table allows for less than the dataset; {_ELSEWHERE}") from error
+                raise
+            [[taken]] = await self._connection.run("SELECT changes()")
+            if taken != len(some):
+                raise TargetError(
+                    f"{self._connection.name}: a trigger of the table leaves out {len(some) - taken} of {len(some)} "
+                    f"records; {_ELSEWHERE}"
+                )
 
 
 def _chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:

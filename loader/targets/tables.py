@@ -63,7 +63,8 @@ def misfit(
         return f"its primary key is {', '.join(key) or 'missing'}, not {dataset.key}"
     key_index = (((dataset.key, "BINARY"),), False)
     wanted = {(((name, "NOCASE" if name in dataset.nocase else "BINARY"),), False) for name in dataset.unique}
-    for index in sorted(wanted ^ set(unique_indexes) - {key_index}, key=str):
+    there_are = {(tuple((name, collation.upper()) for name, collation in held), some) for held, some in unique_indexes}
+    for index in sorted(wanted ^ there_are - {key_index}, key=str):
         parts = " and ".join(f"{name} ({collation})" for name, collation in index[0])
         return f"{parts} is {'not ' if index in wanted else ''}unique in it"
     return None

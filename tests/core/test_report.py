@@ -29,7 +29,7 @@ def test_events_add_up() -> None:
     """Counts are the sums of what was told; each event changes only its own dataset."""
     report = Report.of([Tally("users", ("users.csv",), "users.db"), Tally("orders", ("orders.csv",), "orders.db")])
     for event in (
-        Opened("users", "csv", ("id",), 1_000),
+        Opened("users", frozenset({"csv"}), ("id",), 1_000),
         Read("users", 10, 400),
         Committed("users", 3, 2, 1),
         Read("users", 5, 900),
@@ -121,3 +121,14 @@ def test_a_problem_has_a_title_and_a_detail() -> None:
     """What a dataset failed for can be told as RFC 9457 has it."""
     assert (PROBLEM.title, PROBLEM.detail) == ("source cannot be used", "users.csv is empty")
     assert UpstreamError("x").title != PROBLEM.title
+
+
+def test_the_reasons_of_any_number_of_fields_take_little_memory() -> None:
+    """Names that rows make up are counted together once there are a hundred; the counts by code stay exact."""
+    tally = Tally("users", (), "users.db")
+    for at in range(1_000):
+        reason = Reason("extra-cell", f"made_up_{at}", "is not a field")
+        tally.fold(Rejected("users", Rejection(Place("u.ndjson", at + 1, at + 1), {}, (reason,))))
+    assert len(tally.whys) == 101
+    assert tally.whys["extra-cell", None].count == 900
+    assert tally.reasons == {"extra-cell": 1_000}

@@ -385,3 +385,12 @@ def test_each_line_is_accounted_for(text: str, encoding: str, size: int) -> None
             before = max((line for line in misfits if line < at), default=0)
             reason = message(misfits[before].reasons) if before else ""
             assert "not UTF-8" in reason, f"line {at} is lost: {content!r}"
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_blank_lines_behind_a_row_are_no_part_of_it(newline: str) -> None:
+    """The text of a row, of several lines or one, ends where the record does."""
+    reader = read(f"id,name,email{newline}").reader
+    for row in ('1,"two\r\nlines\r",c', "1,b"):
+        text = (row + newline * 3).encode().removesuffix(b"\n")
+        assert reader.values(text) == reader.values(row.encode())

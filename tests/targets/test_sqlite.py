@@ -5,6 +5,8 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from decimal import Decimal
@@ -634,3 +636,53 @@ def test_a_check_beside_a_writer_sees_what_is_committed(path: Path) -> None:
         before = {name: Path(f"{path}{name}").read_bytes() for name in ("", "-wal")}
         assert opened(target, records_of, check=True) == {A, B}
         assert {name: Path(f"{path}{name}").read_bytes() for name in ("", "-wal")} == before
+
+
+def test_a_collation_is_known_in_small_letters(path: Path) -> None:
+    """SQL does not care for the case of a collation's name."""
+    sql(path, misfit_table(name="name TEXT NOT NULL UNIQUE COLLATE nocase"))
+    assert opened(SqliteTarget(path), lambda table: table.find({0: [1]})) == []
+
+
+def test_a_trigger_that_leaves_records_out_is_told(path: Path) -> None:
+    """What a table silently does not take is never counted as inserted."""
+    insert(SqliteTarget(path), (1, "a", None, None))
+    sql(
+        path,
+        "CREATE TRIGGER picky BEFORE INSERT ON things WHEN NEW.id = 3 BEGIN SELECT RAISE(IGNORE); END",
+    )
+    with pytest.raises(TargetError, match=r"things\.db: a trigger of the table leaves out 1 of 2 records; change"):
+        insert(SqliteTarget(path), (2, "b", None, None), (3, "c", None, None))
+    assert sql(path, "SELECT id FROM things") == [(1,)]
+
+
+def test_a_table_that_allows_for_less_is_told(path: Path) -> None:
+    """A constraint of an adopted table that the dataset does not have is named, with the way out."""
+    sql(path, misfit_table(name="name TEXT NOT NULL UNIQUE COLLATE NOCASE CHECK (length(name) < 5)"))
+    words = r"things\.db: CHECK constraint failed: .*: the table allows for less than the dataset; change that"
+    with pytest.raises(TargetError, match=words):
+        insert(SqliteTarget(path), (1, "longer", None, None))
+
+
+def leave_a_journal(path: Path) -> None:
+    """Leave a database as a program does that is killed amid a transaction with a rollback journal."""
+    code = (
+        "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "c.execute('PRAGMA journal_mode = DELETE'); c.execute('PRAGMA cache_size = 1'); c.execute('BEGIN')\n"
+        "c.execute('DELETE FROM things')\n"
+        "c.executemany('INSERT INTO things VALUES (?, ?, NULL, NULL)', [(i, f'{i} ' * 99) for i in range(9, 3000)])\n"
+        "os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=60)
+    assert path.with_name(f"{path.name}-journal").stat().st_size
+
+
+def test_a_check_does_not_read_what_was_cut_off(path: Path) -> None:
+    """A transaction that another program did not finish is undone by a load, and must not be by a check."""
+    insert(SqliteTarget(path), (1, "a", None, None))
+    leave_a_journal(path)
+    before = snapshot(path.parent)
+    with pytest.raises(TargetError, match=r"things\.db: a transaction of another program was cut off: load without"):
+        stored(SqliteTarget(path), [1, 9], check=True)
+    assert snapshot(path.parent) == before
+    assert stored(SqliteTarget(path), [1, 9]) == {1}
