@@ -1,48 +1,21 @@
 """Load related records into databases of their own, at the same time, and account for every one."""
 
-from loader.core.dataset import Dataset
-from loader.core.errors import LoaderError
-from loader.core.events import Closed, Committed, Event, Observer, Opened, Read, Rejected, Untried, Waits
-from loader.core.limits import RejectLimit
-from loader.core.records import Cause, Place, Reason, Rejection
-from loader.core.report import Counts, Report, Tally
-from loader.core.values import email, max_places, not_blank
-from loader.pipeline import Job, load, run
-from loader.sources import FileSource, Source, file_source
-from loader.targets import Target
-from loader.targets.sqlite import SqliteTarget
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Cause",
-    "Closed",
-    "Committed",
-    "Counts",
-    "Dataset",
-    "Event",
-    "FileSource",
-    "Job",
-    "LoaderError",
-    "Observer",
-    "Opened",
-    "Place",
-    "Read",
-    "Reason",
-    "RejectLimit",
-    "Rejected",
-    "Rejection",
-    "Report",
-    "Source",
-    "SqliteTarget",
-    "Tally",
-    "Target",
-    "Untried",
-    "Waits",
-    "email",
-    "file_source",
-    "load",
-    "max_places",
-    "not_blank",
-    "run",
-]
+if TYPE_CHECKING:
+    from loader.api import *  # noqa: F403 - which names these are is said there, in __all__
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Bring in the public names once the first of them is wanted, so that `import loader` alone costs nothing."""
+        api = import_module("loader.api")
+        globals().update({each: getattr(api, each) for each in api.__all__}, __all__=api.__all__)
+        if name in globals():
+            return globals()[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__getattr__("__all__")})

@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import codecs
 import gc
+import glob
 import io
 import os
 import shlex
@@ -10,7 +12,8 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import chain
@@ -25,23 +28,26 @@ import loader
 from loader.core.dataset import Dataset
 from loader.core.errors import OutputError, UsageError
 from loader.core.events import Event
-from loader.datasets import DATASETS
+from loader.executors import Here, end_processes, processes
 from loader.export import RejectsWriter, result, write_result
+from loader.models import find_datasets
 from loader.pipeline import Job, load, new_report
 from loader.settings import OPTIONS, Settings, gather
 from loader.sources import FileSource, file_source, find_source
+from loader.sources.files import STDIN
 from loader.targets.sqlite import SqliteTarget
 from loader.view import LiveView, PlainView, console, safe, summary
 
 COMMAND = "python -m loader"
 BUG = 4
+_SIZE_THAT_PAYS = 2**24  # bytes to load, for which processes save more than it takes to begin them
 _SIGNALS = [getattr(signal, name) for name in ("SIGHUP", "SIGINT", "SIGTERM") if hasattr(signal, name)]
 
 DESCRIPTION = """\
 Load related records into databases of their own, at the same time, and account for every one.
 
 Without a NAME, every dataset is loaded whose file is there: users, products, orders.
-A NAME may be given several files; they are read in that order.
+A NAME may be given several files, or a pattern as 'parts/*.csv'; they are read in that order.
 """
 EPILOG = """\
 Each option can also be set as LOADER_OPTION in the environment, or as option in [tool.loader] of pyproject.toml.
@@ -81,10 +87,15 @@ def parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    made.add_argument("names", nargs="*", metavar="NAME | NAME=FILE", default=[], help="a dataset, and its file")
+    made.add_argument(
+        "names", nargs="*", metavar="NAME | NAME=FILE", default=[], help="a dataset, and its file; - for stdin"
+    )
     for option in OPTIONS:
         form: dict[str, Any] = {"metavar": option.metavar} if option.metavar else {"action": option.action}
         made.add_argument(*option.flags, help=option.help.replace("%", "%%"), **form)
+    made.add_argument(
+        "--init", nargs="?", const=".", metavar="DIR", help="write a models.py to begin with, and its data"
+    )
     made.add_argument("--version", action="version", version=f"loader {loader.__version__}")
     return made
 
@@ -96,6 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         given = vars(parser().parse_args(argv))
         verbose = given.get("verbose", False)
+        if "init" in given:
+            return _begin(given, out)
         settings = gather(given, os.environ, Path("pyproject.toml"))
         verbose = settings["verbose"]
         return _Command(settings, out, err).run()
@@ -110,6 +123,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BUG
     finally:
         _flush(out)
+
+
+def _begin(given: Mapping[str, Any], out: IO[str]) -> int:
+    """Write what a project of one's own begins with, and say what to type next."""
+    if given["names"] or given.keys() - {"init", "names", "verbose"}:
+        raise UsageError("--init goes with no other option, and no NAME")
+    from loader.starter import write_starter  # only now, as few need it
+
+    directory = Path(given["init"])
+    files = write_starter(directory)
+    enter = "" if directory == Path() else f"cd {shlex.quote(str(directory))} && "
+    with suppress(OSError, ValueError):
+        print(safe(f"Written: {', '.join(map(str, files))}"), file=out)
+        print(safe(f"Load what is there, and then make {files[0]} your own: {enter}{COMMAND}"), file=out)
+    return 0
 
 
 def _stream(stream: IO[str] | None) -> IO[str]:
@@ -146,16 +174,24 @@ class _Command:
         self._settings, self._out, self._err = settings, out, err
         self._rejects: RejectsWriter | None = None
         try:
-            sources = find_sources(settings, DATASETS)
-            targets = {dataset.name: SqliteTarget(settings["into"] / f"{dataset.name}.db") for dataset in DATASETS}
+            datasets = find_datasets(settings["models"], Path())
+            sources = find_sources(settings, datasets)
+            targets = {dataset.name: SqliteTarget(settings["into"] / f"{dataset.database}.db") for dataset in datasets}
             files = {name: [each.path for each in found] for name, found in sources.items() if found}
             if directory := settings["rejects"]:
-                self._rejects = RejectsWriter(directory, files, settings["check"])
+                self._rejects = RejectsWriter(
+                    directory,
+                    files,
+                    settings["check"],
+                    delimiter=settings["delimiter"],
+                    marked=codecs.lookup(settings["encoding"]).name != "utf-8",
+                )
+            self._files = list(chain(*files.values()))
             rejects = self._rejects.paths if self._rejects else ()
-            self._refuse_export(chain(*files.values(), (target.path for target in targets.values()), rejects))
+            self._refuse_export(chain(self._files, (target.path for target in targets.values()), rejects))
         except OSError as error:
             raise UsageError(f"{error.filename}: {error.strerror}") from error
-        self._jobs = [Job(each, sources[each.name], targets[each.name]) for each in DATASETS]
+        self._jobs = [Job(each, sources[each.name], targets[each.name]) for each in datasets]
         loaded = [job for job in self._jobs if job.sources]
         self._report = new_report(loaded, settings["check"], settings["max-rejects"])
         self._view = self._new_view()
@@ -179,7 +215,9 @@ class _Command:
         gc.freeze()  # what is there stays, and a load makes no cycles to speak of: saves a sixth of the time
         gc.set_threshold(100_000)
         with self._signals(), self._rejects or nullcontext():
-            asyncio.run(self._load())
+            jobs = self._jobs_that_pay() if self._settings["jobs"] is None else self._settings["jobs"]
+            with processes(jobs) if jobs else Here() as executor:
+                asyncio.run(self._load(executor))
             if self._rejects:
                 self._report.outputs += self._rejects.problems
             self._export()
@@ -199,6 +237,7 @@ class _Command:
             if self._signal:
                 if isinstance(self._view, LiveView):
                     self._view.show_cursor()
+                end_processes()
                 os._exit(128 + number)
             self._signal = number
             self._stop()
@@ -231,7 +270,12 @@ class _Command:
         )
         return LiveView(self._report, on) if is_live else PlainView(self._report, on)
 
-    async def _load(self) -> None:
+    def _jobs_that_pay(self) -> int:
+        """How many processes are to parse, beside this one, which writes."""
+        size = sum(path.stat().st_size for path in self._files if path != STDIN)
+        return min((os.cpu_count() or 1) - 1, 4) if size >= _SIZE_THAT_PAYS else 0
+
+    async def _load(self, executor: Executor) -> None:
         settings = self._settings
         async with self._view.running() if isinstance(self._view, LiveView) else nullcontext():
             loading = asyncio.create_task(
@@ -242,6 +286,7 @@ class _Command:
                     on_conflict=settings["on-conflict"],
                     max_rejects=settings["max-rejects"],
                     ignore_extra=settings["ignore-extra"],
+                    executor=executor,
                 )
             )
             self._stop = partial(asyncio.get_running_loop().call_soon_threadsafe, loading.cancel)
@@ -314,7 +359,7 @@ class _Command:
 
     def _repeated(self) -> Iterator[str]:
         """The flags of this command that matter for the next one as well."""
-        for name in ("into", "rejects", "on-conflict"):
+        for name in ("models", "into", "rejects", "on-conflict", "delimiter", "encoding"):
             if self._settings.origins.get(name) == f"--{name}":
                 yield f"--{name} {shlex.quote(str(self._settings[name]))}"
         if self._settings.origins.get("ignore-extra") == "--ignore-extra":
@@ -322,24 +367,52 @@ class _Command:
 
 
 def find_sources(settings: Settings, datasets: Sequence[Dataset]) -> dict[str, list[FileSource]]:
-    """The files to load, by dataset; UsageError if a name or file is not there."""
+    """The files to load, by dataset; UsageError if a name or file is not there, or is there twice."""
     known = {dataset.name: dataset for dataset in datasets}
     sources: dict[str, list[FileSource]] = {name: [] for name in known}
+    options = {name: settings[name] for name in ("delimiter", "encoding")}
     for argument in settings.names:
         name, is_given, file = argument.partition("=")
         if name not in known:
             raise UsageError(f"there is no dataset {name!r}; there are {', '.join(known)}")
-        source = file_source(file) if is_given else find_source(settings["data"], name)
-        if source is None:
+        if is_given:
+            sources[name] += [file_source(each, settings["format"], **options) for each in _expanded(file)]
+        elif source := find_source(settings["data"], name, **options):
+            sources[name].append(source)
+        else:
             raise UsageError(f"{settings['data']} holds no file of {name}; name one, as {name}=FILE")
-        if not source.path.is_file():
-            raise UsageError(f"{source.path} is not there, or is not a file")
-        sources[name].append(source)
     if not settings.names:
         for name in known:
-            if found := find_source(settings["data"], name):
-                sources[name].append(found)
+            if source := find_source(settings["data"], name, **options):
+                sources[name].append(source)
         if not any(sources.values()):
             names = ", ".join(f"{name}.csv" for name in known)
-            raise UsageError(f"{settings['data']} holds none of {names} (nor .json, .ndjson): see --data")
+            raise UsageError(f"{settings['data']} holds none of {names} (nor .json, .ndjson ...): see --data")
+    _refuse_unusable(sources)
     return sources
+
+
+def _expanded(file: str) -> list[str]:
+    """The files that a pattern stands for, sorted; a file that is there by that very name is meant itself."""
+    if file == "-" or glob.escape(file) == file or os.path.lexists(file):
+        return [file]
+    if found := sorted(glob.glob(file, recursive=True)):
+        return found
+    raise UsageError(f"{file} matches no file")
+
+
+def _refuse_unusable(sources: Mapping[str, Sequence[FileSource]]) -> None:
+    """Refuse what is not there, and what would be read twice."""
+    for name, found in sources.items():
+        seen: set[Path] = set()
+        for source in found:
+            if source.path == STDIN and sys.stdin is None:
+                raise UsageError("stdin is closed")
+            if source.path != STDIN and (source.path.is_dir() or not source.path.exists()):
+                raise UsageError(f"{source.path} is not there, or is not a file")
+            if source.path.resolve() in seen:
+                raise UsageError(f"{source.name} is named twice for {name}")
+            seen.add(source.path.resolve())
+    on_stdin = [f"{name}=-" for name, found in sources.items() if any(each.path == STDIN for each in found)]
+    if len(on_stdin) > 1:
+        raise UsageError(f"only one dataset can be read from stdin, not {' and '.join(on_stdin)}")

@@ -3,6 +3,7 @@
 Each file appears whole or not at all.
 """
 
+import codecs
 import csv
 import io
 import json
@@ -22,6 +23,7 @@ from loader.core.errors import OutputError, UsageError
 from loader.core.events import Closed, Event, Opened, Rejected
 from loader.core.records import MAX_REJECT, Reason, Rejection
 from loader.core.report import Report, Tally
+from loader.core.values import Number
 
 
 class WholeFile:
@@ -147,8 +149,10 @@ def _reason(reason: Reason) -> dict[str, Any]:
 
 
 def _printable(value: Any) -> Any:
-    """The same for JSON: what is no UTF-8 is shown escaped, and a number of JSON text as that text."""
+    """The same for JSON: what is no UTF-8 is shown escaped, and a number has the digits that stood there."""
     match value:
+        case Number():
+            return orjson.Fragment(str(value))
         case str():
             return str(value) if value.isascii() else value.encode(errors="backslashreplace").decode()
         case dict():
@@ -163,16 +167,26 @@ class RejectsWriter:
     """An observer that writes the rejected rows of each dataset to a file that can be mended and loaded again.
 
     `sources` are by dataset the files that it is loaded from. One that is a rejects file itself is replaced only when
-    all of it was loaded: nowhere else are its rows. `written` are the files that are there in the end, `problems` what
-    could not be written. In a `with`, nothing unfinished is left behind.
+    all of it was loaded: nowhere else are its rows. The rows of a dataset of several formats are written as
+    NDJSON, which takes any. `delimiter` is that of CSV; `marked` files begin with a byte order mark, so that they are
+    read as UTF-8 whatever other encoding is asked for. `written` are the files that are there in the end, `problems`
+    what could not be written. In a `with`, nothing unfinished is left behind.
 
     Raises UsageError if a file has the name of a rejects file, and is none.
     """
 
-    def __init__(self, directory: Path, sources: Mapping[str, Sequence[Path]], check: bool) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        sources: Mapping[str, Sequence[Path]],
+        check: bool,
+        delimiter: str = ",",
+        marked: bool = False,
+    ) -> None:
         self.written: dict[str, Path] = {}
         self.problems: list[OutputError] = []
         self._directory, self._sources, self._check = directory, sources, check
+        self._forms, self._mark = _forms(delimiter), codecs.BOM_UTF8 if marked else b""
         self._files: dict[str, _RejectsFile] = {}
         self._earlier = {dataset: [path for path in self._names(dataset) if path.exists()] for dataset in sources}
         for path in self.paths:
@@ -192,7 +206,7 @@ class RejectsWriter:
                 case Opened():
                     form = next(iter(event.formats)) if len(event.formats) == 1 else MIXED
                     path = self._directory / f"{event.dataset}.{form}"
-                    self._files[event.dataset] = _RejectsFile(path, _FORMS[form], event.columns)
+                    self._files[event.dataset] = _RejectsFile(path, self._forms[form], event.columns, self._mark)
                 case Rejected() if event.dataset in self._files:
                     self._files[event.dataset].add(event.rejection)
                 case Closed() if event.dataset in self._files:
@@ -210,7 +224,7 @@ class RejectsWriter:
         return list(chain.from_iterable(map(self._names, self._sources)))
 
     def _names(self, dataset: str) -> list[Path]:
-        return [self._directory / f"{dataset}.{form}" for form in _FORMS]
+        return [self._directory / f"{dataset}.{form}" for form in self._forms]
 
     def _close(self, dataset: str, loaded: bool) -> None:
         file, earlier = self._files[dataset], self._earlier[dataset]
@@ -230,16 +244,17 @@ def _is_rejects_file(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        if path.suffix == ".csv":
-            return b"_reasons" in file.readline(2**20).strip().split(b",")
+        if path.suffix in (".csv", ".tsv"):
+            return re.search(rb"(?:^|[^\w ]|_source )_reasons\b", file.readline(2**20)) is not None
         return re.search(rb'"_reasons"\s*:', file.read(2**21)) is not None
 
 
 class _RejectsFile:
     """Rejected rows in the format of their source; there is no file before there is a row."""
 
-    def __init__(self, path: Path, form: "_Form", columns: tuple[str, ...]) -> None:
+    def __init__(self, path: Path, form: "_Form", columns: tuple[str, ...], mark: bytes) -> None:
         self.path, self.rows = path, 0
+        self._mark = mark
         self._form, self._columns = form, (*columns, "_line", "_source", "_reasons")
         self._whole: WholeFile | None = None
 
@@ -247,10 +262,12 @@ class _RejectsFile:
         if self._whole is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._whole = WholeFile(self.path)
-            self._whole.file.write(self._form.head(self._columns))
+            self._whole.file.write(self._mark + self._form.head(self._columns))
         if "_raw" in rejection.values and self._form.widen and "_raw" not in self._columns:
             self._columns = (*self._columns, "_raw")
             narrow, self._whole = self._whole, WholeFile(self.path)
+            self._whole.file.write(self._mark)
+            narrow.file.seek(len(self._mark))
             self._form.widen(narrow.file, self._whole.file)
             narrow.discard()
         text = self._form.row(_members(rejection), self._columns)
@@ -291,24 +308,25 @@ class _Form:
     tail: bytes = b""
 
 
-def _csv_row(cells: Iterable[object]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\r\n").writerow(cells)  # with CR in it, so that a CR in a cell is quoted
-    return text.getvalue().removesuffix("\r\n").encode(errors="surrogateescape") + b"\n"
+def _csv_form(delimiter: str) -> _Form:
+    def line(cells: Iterable[object]) -> bytes:
+        text = io.StringIO(newline="")
+        # with CR in the end of the line, so that a CR in a cell is quoted
+        csv.writer(text, delimiter=delimiter, lineterminator="\r\n").writerow(cells)
+        return text.getvalue().removesuffix("\r\n").encode(errors="surrogateescape") + b"\n"
 
+    def row(members: Mapping[str, Any], columns: Sequence[str]) -> bytes:
+        return line("; ".join(cell) if isinstance(cell := members.get(name), list) else cell for name in columns)
 
-def _csv_members(members: Mapping[str, Any], columns: Sequence[str]) -> bytes:
-    return _csv_row("; ".join(cell) if isinstance(cell := members.get(name), list) else cell for name in columns)
+    def widen(narrow: IO[bytes], wide: IO[bytes]) -> None:
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_REJECT))
+        text = io.TextIOWrapper(narrow, encoding="utf-8", errors="surrogateescape", newline="")
+        rows = csv.reader(text, delimiter=delimiter)
+        wide.write(line([*next(rows), "_raw"]))
+        wide.writelines(line([*row, ""]) for row in rows)
+        text.detach()
 
-
-def _widen_csv(narrow: IO[bytes], wide: IO[bytes]) -> None:
-    narrow.seek(0)
-    csv.field_size_limit(max(csv.field_size_limit(), MAX_REJECT))
-    text = io.TextIOWrapper(narrow, encoding="utf-8", errors="surrogateescape", newline="")
-    rows = csv.reader(text)
-    wide.write(_csv_row([*next(rows), "_raw"]))
-    wide.writelines(_csv_row([*row, ""]) for row in rows)
-    text.detach()
+    return _Form(line, row, widen)
 
 
 def _json_members(members: Mapping[str, Any], _columns: Sequence[str]) -> bytes:
@@ -318,10 +336,17 @@ def _json_members(members: Mapping[str, Any], _columns: Sequence[str]) -> bytes:
         return json.dumps(members).encode()
 
 
-_FORMS = {
-    "csv": _Form(lambda columns: _csv_row(columns), _csv_members, _widen_csv),
-    "json": _Form(lambda columns: b"[\n", _json_members, between=b",\n", tail=b"\n]\n"),
-    "ndjson": _Form(lambda columns: b"", lambda members, columns: _json_members(members, columns) + b"\n"),
-}
+def _forms(delimiter: str) -> dict[str, _Form]:
+    """How rejected rows are written, by the format of their source; `delimiter` is that of CSV."""
+    lines = _Form(lambda columns: b"", lambda members, columns: _json_members(members, columns) + b"\n")
+    return {
+        "csv": _csv_form(delimiter),
+        "tsv": _csv_form("\t"),
+        "json": _Form(lambda columns: b"[\n", _json_members, between=b",\n", tail=b"\n]\n"),
+        "ndjson": lines,
+        "jsonl": lines,
+    }
+
+
 MIXED = "ndjson"
 """What takes the rows of sources of several formats."""

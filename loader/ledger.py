@@ -1,9 +1,6 @@
 """What one lane tells the others: which keys it has committed, which it rejected, and that it is done."""
 
 import asyncio
-from collections.abc import Iterable
-
-from attrs import evolve
 
 from loader.core.keys import KeySet
 from loader.core.records import Cause
@@ -32,15 +29,20 @@ class Ledger:
         self.had_records = had_records
         self._wake()
 
-    def add(self, keys: Iterable[object]) -> None:
+    def add(self, keys: KeySet) -> None:
         """Note keys whose COMMIT has returned."""
-        self.keys.update(keys)
+        self.keys |= keys
         self._wake()
 
+    @property
+    def room(self) -> int:
+        """How many causes more are kept."""
+        return self._kept_causes - len(self.causes)
+
     def reject(self, cause: Cause) -> None:
-        """Note a rejection, but not the value it is about, which may be long."""
+        """Note a rejection."""
         if len(self.causes) < self._kept_causes and cause.key not in self.causes:
-            self.causes[cause.key] = evolve(cause, reason=evolve(cause.reason, value=None, cause=None))
+            self.causes[cause.key] = cause
 
     def close(self, finished: bool) -> None:
         self.closed, self.finished = True, finished

@@ -2,28 +2,39 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
-from contextlib import AsyncExitStack, aclosing
+from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import AsyncExitStack, aclosing, suppress
+from functools import partial
 from itertools import chain
+from pathlib import Path
 from time import monotonic
-from typing import Any, Literal, get_args
+from typing import Literal, TypedDict, Unpack, get_args
 
-from attrs import frozen
+from attrs import field, frozen
 
+from loader.core.claims import Claimed, Parsed, claimed, parsed
 from loader.core.dataset import Dataset, in_reference_order
-from loader.core.errors import LoaderError, RejectLimitError, TargetError, UpstreamError, UsageError
+from loader.core.errors import (
+    LoaderError,
+    ParsingError,
+    RejectLimitError,
+    SourceError,
+    TargetError,
+    UpstreamError,
+    UsageError,
+)
 from loader.core.events import Closed, Committed, Event, Observer, Opened, Read, Rejected, Status, Untried, Waits
-from loader.core.judging import Absent, Refusal, claims, judge
+from loader.core.fields import Group
+from loader.core.judging import Absent, Refusal, Verdict, judge
+from loader.core.keys import KeySet
 from loader.core.limits import RejectLimit
-from loader.core.parsing import parse
 from loader.core.records import Batch, Block, Cause, Place, Reader, Rejection
 from loader.core.report import Report, Tally
 from loader.executors import Here
 from loader.ledger import Ledger
-from loader.sources import Rowset, Source
+from loader.sources import Rowset, Source, file_source
 from loader.targets import Lookup, Table, Target, to_its_end
-
-_DONE = object()
+from loader.targets.sqlite import SqliteTarget
 
 OnConflict = Literal["reject", "update"]
 
@@ -31,16 +42,28 @@ BLOCKS_AHEAD = 4
 """How many blocks are parsed before it is their turn."""
 
 
+def _sources(given: Source | Path | str | Sequence[Source | Path | str]) -> Sequence[Source]:
+    several = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    if any(not isinstance(each, Path | str) and not hasattr(each, "open") for each in several):
+        raise UsageError("the sources of a job are files, or rows given as loader.rows(...)")
+    return tuple(file_source(each) if isinstance(each, Path | str) else each for each in several)
+
+
+def _target(given: Target | Path | str) -> Target:
+    return SqliteTarget(Path(given)) if isinstance(given, Path | str) else given
+
+
 @frozen
 class Job:
-    """A dataset to load, from sources read in their order, into a target.
+    """A dataset to load, from a source or several read in their order, into a target.
 
-    Without sources it is not loaded; its target is where the references of other datasets are looked up.
+    A path stands for the file that is there, or the SQLite database. Without sources the dataset is not loaded; its
+    target is where the references of other datasets are looked up.
     """
 
     dataset: Dataset
-    sources: Sequence[Source]
-    target: Target
+    sources: Sequence[Source] = field(converter=_sources)
+    target: Target = field(converter=_target)
 
 
 async def load(
@@ -49,7 +72,7 @@ async def load(
     observe: Observer | None = None,
     check: bool = False,
     on_conflict: OnConflict = "reject",
-    max_rejects: RejectLimit | None = None,
+    max_rejects: RejectLimit | str | int | None = None,
     ignore_extra: bool = False,
     executor: Executor | None = None,
 ) -> Report:
@@ -67,15 +90,17 @@ async def load(
     if on_conflict not in get_args(OnConflict):
         raise UsageError(f"on_conflict is one of {', '.join(get_args(OnConflict))}, not {on_conflict!r}")
     in_reference_order(job.dataset for job in jobs)
+    limit = RejectLimit.parse(str(max_rejects)) if isinstance(max_rejects, str | int) else max_rejects
     loaded = [job for job in jobs if job.sources]
-    report = new_report(loaded, check, max_rejects)
+    report = new_report(loaded, check, limit)
     tell = _Telling(report, observe)
     shared = _Run(
         jobs={job.dataset.name: job for job in jobs},
         ledgers=_new_ledgers(jobs),
+        writers={job.target.name: asyncio.Lock() for job in jobs},
         check=check,
         update=on_conflict == "update",
-        max_rejects=max_rejects,
+        max_rejects=limit,
         ignore_extra=ignore_extra,
         executor=executor or Here(),
         tell=tell,
@@ -92,8 +117,22 @@ async def load(
     return report
 
 
-def run(jobs: Iterable[Job], **options: Any) -> Report:
+class Options(TypedDict, total=False):
+    """The options of `load`."""
+
+    observe: Observer | None
+    check: bool
+    on_conflict: OnConflict
+    max_rejects: RejectLimit | str | int | None
+    ignore_extra: bool
+    executor: Executor | None
+
+
+def run(jobs: Iterable[Job], **options: Unpack[Options]) -> Report:
     """Do what `load` does, for code without an event loop; it takes the same options."""
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise UsageError("an event loop runs here already: write `await loader.load(...)`")
     return asyncio.run(load(jobs, **options))
 
 
@@ -122,10 +161,14 @@ class _Telling:
 
 @frozen
 class _Run:
-    """What the lanes of a load share: the jobs and ledgers by dataset, the options, and who is told."""
+    """What the lanes of a load share.
+
+    These are the jobs and ledgers by dataset, whose turn it is to write to a database, the options, and who is told.
+    """
 
     jobs: Mapping[str, Job]
     ledgers: Mapping[str, Ledger]
+    writers: Mapping[str, asyncio.Lock]
     check: bool
     update: bool
     max_rejects: RejectLimit | None
@@ -151,9 +194,26 @@ class _Portion:
     source: Source
     reader: Reader
     block: Block
-    batch: Batch
+    parsed: Parsed
     rows_before: int
     position: int
+
+    @property
+    def batch(self) -> Batch:
+        return self.parsed.batch
+
+    def place(self, line: int) -> Place:
+        """Where the row of a line stands, or stood at first."""
+        if origin := self.batch.origins.get(line):
+            return Place(*origin)
+        row = self.rows_before + self.batch.row_at(line) + 1
+        return Place(self.source.name, line if self.source.numbered else None, row)
+
+    def rejections(self, refusals: Sequence[Refusal]) -> Iterator[Rejection]:
+        """The refused rows, as they stand in their source."""
+        cells = self.reader.values(self.block, [self.batch.span(refusal.line) for refusal in refusals])
+        for refusal, values in zip(refusals, cells, strict=True):
+            yield Rejection(self.place(refusal.line), values, refusal.reasons)
 
 
 class _Lane:
@@ -163,6 +223,8 @@ class _Lane:
         self._job, self._run = job, run
         self._dataset = job.dataset
         self._ledger = run.ledgers[job.dataset.name]
+        self._writer = run.writers[job.target.name]
+        self._to_come = KeySet()
         self._lookups: dict[str, Lookup] = {}
         self._stack = AsyncExitStack()
         self._read = self._rejected = 0
@@ -189,9 +251,12 @@ class _Lane:
     async def _load(self) -> None:
         rowsets = await self._open_sources()
         opening = self._job.target.open(self._dataset, self._run.check)
-        table = await self._stack.enter_async_context(opening)
+        async with self._writer:
+            table = await self._stack.enter_async_context(opening)
         self._ledger.open(table.had_records)
-        async with aclosing(self._ahead(self._portions(rowsets))) as portions:
+        if table.had_records and self._dataset.name in self._dataset.references.values():
+            await self._look_ahead()
+        async with aclosing(self._portions(rowsets)) as portions:
             async for portion in portions:
                 await self._carry(portion, table)
         if not self._problem and self._run.max_rejects and self._run.max_rejects.exceeded(self._rejected, self._read):
@@ -201,53 +266,74 @@ class _Lane:
 
     async def _open_sources(self) -> list[Rowset]:
         for source in self._job.sources:
-            steps = source.verify()
-            while await asyncio.to_thread(next, steps, _DONE) is not _DONE:
-                pass
-        rowsets = [
-            self._stack.enter_context(source.open(self._dataset, self._run.ignore_extra))
-            for source in self._job.sources
-        ]
+            await source.verify()
+        rowsets = await self._rowsets(self._stack)
         formats = {source.format for source in self._job.sources}
         columns = dict.fromkeys(chain.from_iterable(rowset.columns for rowset in rowsets))
         size = sum(rowset.size for rowset in rowsets)
         self._tell(Opened(self._dataset.name, frozenset(formats), tuple(columns), size))
         return rowsets
 
+    async def _rowsets(self, stack: AsyncExitStack) -> list[Rowset]:
+        return [
+            await stack.enter_async_context(source.open(self._dataset, self._run.ignore_extra))
+            for source in self._job.sources
+        ]
+
+    async def _look_ahead(self) -> None:
+        """Note the keys of all rows: one that an earlier run stored is there for others only behind its own row.
+
+        So a record that refers to a later row is refused again when that row is stored already.
+        """
+        for source in self._job.sources:
+            if not source.rereadable:
+                raise SourceError(
+                    f"{source.name} can be read only once, and {self._dataset.name} refer to each other, some of which "
+                    f"are stored already: load them from a file"
+                )
+        async with AsyncExitStack() as stack:
+            portions = await stack.enter_async_context(aclosing(self._portions(await self._rowsets(stack))))
+            async for portion in portions:
+                self._to_come |= KeySet(self._dataset.key_group.of_batch(portion.batch))
+
     async def _portions(self, rowsets: Sequence[Rowset]) -> AsyncGenerator[_Portion, None]:
         """The sources, cut and parsed, in the order of the rows."""
         begins = 0
         for source, rowset in zip(self._job.sources, rowsets, strict=True):
             rows_before = 0
-            while block := await asyncio.to_thread(next, rowset.blocks, None):
-                parsing = self._run.executor.submit(parse, self._dataset, rowset.reader, block)
-                batch = await asyncio.wrap_future(parsing)
-                yield _Portion(source, rowset.reader, block, batch, rows_before, begins + block.end)
-                rows_before += len(batch)
+            async with aclosing(self._parsed(rowset)) as blocks:
+                async for block, content in blocks:
+                    yield _Portion(source, rowset.reader, block, content, rows_before, begins + block.end)
+                    rows_before += len(content.batch)
             begins += rowset.size
 
-    async def _ahead(self, portions: AsyncGenerator[_Portion, None]) -> AsyncGenerator[_Portion, None]:
-        """The same, some ahead: they are parsed while others are settled and committed."""
-        parsed: asyncio.Queue[_Portion | Exception | None] = asyncio.Queue(BLOCKS_AHEAD)
+    async def _parsed(self, rowset: Rowset) -> AsyncGenerator[tuple[Block, Parsed], None]:
+        """The blocks of a source, each with what is in it; some are parsed ahead, while others are committed."""
+        begun: asyncio.Queue[tuple[Block, Future[Parsed]] | Exception | None] = asyncio.Queue(BLOCKS_AHEAD)
 
-        async def fill() -> None:
+        async def begin() -> None:
             try:
-                async with aclosing(portions):
-                    async for portion in portions:
-                        await parsed.put(portion)
-                await parsed.put(None)
+                async for block in rowset.blocks:
+                    await begun.put((block, self._run.executor.submit(parsed, self._dataset, rowset.reader, block)))
+                await begun.put(None)
             except Exception as error:
-                await parsed.put(error)
+                await begun.put(error)
 
-        filling = asyncio.create_task(fill())
+        beginning = asyncio.create_task(begin())
         try:
-            while portion := await parsed.get():
-                if isinstance(portion, Exception):
-                    raise portion
-                yield portion
+            while item := await begun.get():
+                if isinstance(item, Exception):
+                    raise item
+                block, parsing = item
+                yield block, await asyncio.wrap_future(parsing)
+        except BrokenExecutor as error:
+            raise ParsingError(
+                "a process that parses was ended from outside, perhaps for want of memory: "
+                "run again, with fewer --jobs or none (0)"
+            ) from error
         finally:
-            filling.cancel()
-            await asyncio.gather(filling, return_exceptions=True)
+            beginning.cancel()
+            await asyncio.gather(beginning, return_exceptions=True)
 
     async def _carry(self, portion: _Portion, table: Table) -> None:
         """Take a batch to its end: committed, as far as it can be, and what is left told as untried."""
@@ -256,36 +342,48 @@ class _Lane:
         self._tell(Read(self._dataset.name, len(portion.batch), portion.position))
         try:
             if not self._problem:
-                batch, absent = await self._settled(portion.batch)
-                await to_its_end(self._commit(portion, batch, absent, table))
+                batch, absent = await self._settled(portion.parsed)
+                async with self._writer:
+                    await to_its_end(self._commit(portion, batch, absent, table))
         except LoaderError as error:
             self._problem = error
         finally:
             if self._pending:
                 self._tell(Untried(self._dataset.name, self._pending))
 
-    async def _settled(self, batch: Batch) -> tuple[Batch, dict[int, Absent]]:
+    async def _settled(self, parsed: Parsed) -> tuple[Batch, dict[Group, Absent]]:
         """Wait until each reference is stored or known to be absent; leave out what waits for a dataset that failed."""
-        absent: dict[int, Absent] = {}
-        for at, name in self._dataset.references_at.items():
-            missing = await self._missing(name, batch.column(at))
+        absent: dict[Group, Absent] = {}
+        batch = parsed.batch
+        for (group, name), keys in zip(self._dataset.reference_groups.items(), parsed.refers, strict=True):
+            is_own = name == self._dataset.name
+            find_missing = self._missing_before if is_own else self._missing
+            here = keys if batch is parsed.batch else KeySet(group.of_batch(batch))
+            missing = set(await find_missing(name, here))
             upstream = self._run.ledgers[name]
-            if missing and not upstream.finished:
+            if missing and not is_own and not upstream.finished:
                 self._problem = UpstreamError(
                     f"{self._dataset.name} refers to {name}, which was not finished: mend that and run again"
                 )
-                batch = batch.before(batch.first_line(at, missing))
+                batch = batch.before(group.first_line(batch, missing))
             elif missing:
                 singular = self._run.jobs[name].dataset.singular
-                absent[at] = Absent(singular, {key: upstream.causes.get(key) for key in missing})
+                causes = {key: upstream.causes.get(key) for key in missing}
+                absent[group] = Absent(singular, causes, is_own, upstream.room if is_own else 0)
         return batch, absent
 
-    async def _missing(self, name: str, keys: Collection[object]) -> set[object]:
+    async def _missing_before(self, name: str, keys: KeySet) -> KeySet:
+        """Those of the keys of the own dataset that are not there before this batch."""
+        missing = keys - self._ledger.keys
+        earlier = missing - self._to_come
+        return missing - await self._stored_earlier(name, earlier) if earlier else missing
+
+    async def _missing(self, name: str, keys: KeySet) -> KeySet:
         """Those of the keys that are not there, once all that can be known of them is known."""
         ledger = self._run.ledgers[name]
         looked_up = waits = False
         try:
-            while missing := set(ledger.keys.missing(keys)):
+            while missing := keys - ledger.keys:
                 if not looked_up and (ledger.closed or ledger.had_records) and ledger.had_records is not False:
                     keys = missing - await self._stored_earlier(name, missing)
                     looked_up = True
@@ -296,48 +394,69 @@ class _Lane:
                         waits = True
                         self._tell(Waits(self._dataset.name, name))
                     await ledger.later_than(ledger.version)
-            return set()
+            return missing
         finally:
             if waits:
                 self._tell(Waits(self._dataset.name, None))
 
-    async def _stored_earlier(self, name: str, keys: set[object]) -> set[object]:
+    async def _stored_earlier(self, name: str, keys: KeySet) -> KeySet:
         try:
             if name not in self._lookups:
                 job = self._run.jobs[name]
                 opening = job.target.lookup(job.dataset, self._run.check)
                 self._lookups[name] = await self._stack.enter_async_context(opening)
-            return await self._lookups[name].stored(keys)
+            return KeySet(await self._lookups[name].stored(keys))
         except TargetError:
             if self._run.ledgers[name].finished or not self._run.ledgers[name].closed:
                 raise
-            return set()  # its own lane has failed, and told why
+            return KeySet()  # its own lane has failed, and told why
 
-    async def _commit(self, portion: _Portion, batch: Batch, absent: dict[int, Absent], table: Table) -> None:
+    async def _commit(self, portion: _Portion, batch: Batch, absent: dict[Group, Absent], table: Table) -> None:
         """Read, decide, write: one transaction; then tell what it did."""
         dataset, ledger = self._dataset, self._ledger
         async with table.transaction():
-            wanted = claims(dataset, batch)
-            if not table.had_records:
-                wanted[dataset.key_at] = set(ledger.keys.held(wanted[dataset.key_at]))
-            stored = await table.find(wanted)
-            verdict = judge(dataset, batch, stored, absent, ledger.keys, self._run.update)
-            if excess := self._excess(verdict.refusals):
-                batch = batch.before(excess.line + 1)
-                verdict = judge(dataset, batch, stored, absent, ledger.keys, self._run.update)
-            await table.update(verdict.updates)
-            await table.insert(verdict.inserts)
+            claims = portion.parsed.claimed if batch is portion.batch else self._claims(batch)
+            if self._is_free(batch, claims, absent, table) and await table.try_insert(batch.records):
+                verdict, excess = Verdict(batch.records, keys=claims[0].records), None
+            else:
+                wanted = {group: claim.all for group, claim in zip(dataset.claim_groups, claims, strict=True)}
+                if not table.had_records:
+                    wanted[dataset.key_group] &= ledger.keys
+                decide = partial(
+                    judge,
+                    dataset,
+                    stored=await table.find(wanted),
+                    absent=absent,
+                    committed=ledger.keys,
+                    place=portion.place,
+                    update=self._run.update,
+                )
+                verdict = decide(batch, claims)
+                if excess := self._excess(verdict.refusals):
+                    batch = batch.before(excess.line + 1)
+                    verdict = decide(batch, self._claims(batch))
+                await table.update(verdict.updates)
+                await table.insert(verdict.inserts)
         ledger.had_records = table.had_records
         ledger.add(verdict.keys)
         self._pending -= len(batch)
         self._tell(Committed(dataset.name, len(verdict.inserts), len(verdict.updates), verdict.unchanged))
-        for refusal, rejection in zip(verdict.refusals, _rejections(portion, verdict.refusals), strict=True):
+        for refusal, rejection in zip(verdict.refusals, portion.rejections(verdict.refusals), strict=True):
             self._rejected += 1
             if refusal.key is not None:
                 ledger.reject(Cause(dataset.name, refusal.key, rejection.place, rejection.reasons[0]))
             self._tell(Rejected(dataset.name, rejection))
         if excess:
             self._problem = self._too_many_rejects()
+
+    def _is_free(self, batch: Batch, claims: Sequence[Claimed], absent: Mapping[Group, Absent], table: Table) -> bool:
+        """Whether nothing is known against a batch, though stored records may yet hold what it wants alone."""
+        if table.had_records or absent or batch.drafts or not self._dataset.unique:
+            return False
+        return not (claims[0].records & self._ledger.keys or any(each.are_repeated for each in claims))
+
+    def _claims(self, batch: Batch) -> Sequence[Claimed]:
+        return [claimed(group, batch) for group in self._dataset.claim_groups]
 
     def _excess(self, refusals: Sequence[Refusal]) -> Refusal | None:
         """The first rejection that is one too many, however many records follow."""
@@ -354,17 +473,3 @@ class _Lane:
 
     def _tell(self, event: Event) -> None:
         self._run.tell(event)
-
-
-def _rejections(portion: _Portion, refusals: Sequence[Refusal]) -> Iterator[Rejection]:
-    """The refused rows of a portion, as they stand in their source."""
-    batch, block, source = portion.batch, portion.block, portion.source
-    lines = block.data.split(b"\n") if refusals else []
-    for refusal in refusals:
-        end = batch.line_after(refusal.line)
-        text = b"\n".join(lines[refusal.line - block.line : end and end - block.line])
-        row = portion.rows_before + batch.row_at(refusal.line) + 1
-        place = Place(source.name, refusal.line if source.numbered else None, row)
-        if origin := batch.origins.get(refusal.line):
-            place = Place(*origin)
-        yield Rejection(place, portion.reader.values(text), refusal.reasons)

@@ -1,5 +1,7 @@
 """The settings of a run: flags win over LOADER_* variables, these over [tool.loader], these over defaults."""
 
+import codecs
+import io
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +28,23 @@ def _switch(text: str) -> bool:
     return text.lower() in ("1", "true", "yes")
 
 
+def _delimiter(text: str) -> str:
+    text = "\t" if text in ("tab", r"\t") else text
+    if len(text) != 1 or not text.isascii() or text.isalnum() or text in '"_\\\r\n\0':
+        raise UsageError(
+            f"choose tab, or one ASCII character that is no letter, digit, quote, backslash or _, not {text!r}"
+        )
+    return text
+
+
+def _encoding(text: str) -> str:
+    try:
+        io.TextIOWrapper(io.BytesIO(), codecs.lookup(text).name, "surrogateescape").read()
+    except (LookupError, ValueError):
+        raise UsageError(f"Python knows no encoding of text by the name {text!r}") from None
+    return text
+
+
 def _path_or_none(text: str) -> Path | None:
     return None if text == "none" else Path(text)
 
@@ -36,10 +55,22 @@ def _directory(text: str) -> Path:
     return Path(text)
 
 
+def _models(text: str) -> str:
+    if not text.endswith(".py") and not all(map(str.isidentifier, text.split("."))):
+        raise UsageError(f"choose a module, as shop.datasets, or a file, as shop.py, not {text!r}")
+    return text
+
+
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise UsageError(f"choose 0, 1 or 2, not {text!r}")
     return min(int(text), 2)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) <= 256):
+        raise UsageError(f"choose a number up to 256, not {text!r}")
+    return int(text)
 
 
 @frozen
@@ -60,6 +91,13 @@ class Option:
 
 OPTIONS = [
     Option(("-d", "--data"), "where NAME.csv, .json, .ndjson ... are looked for (data)", Path("data"), Path, "DIR"),
+    Option(
+        ("-m", "--models"),
+        "the datasets to load, instead of users, products, orders",
+        None,
+        _models,
+        "MODULE|FILE",
+    ),
     Option(("-o", "--into"), "where the databases are kept (.)", Path(), _directory, "DIR"),
     Option(
         ("--export",),
@@ -74,6 +112,17 @@ OPTIONS = [
         Path("rejects"),
         _path_or_none,
         "DIR",
+    ),
+    Option(
+        ("--format",),
+        "how stdin, and a file whose name does not tell, are read",
+        None,
+        _choice("csv", "tsv", "json", "ndjson", "jsonl", "parquet"),
+        "csv|tsv|json|ndjson|jsonl|parquet",
+    ),
+    Option(("--delimiter",), "what divides the cells of CSV; tab for a tab (,)", ",", _delimiter, "CHAR"),
+    Option(
+        ("--encoding",), "how files without a UTF-8 byte order mark are encoded (utf-8)", "utf-8", _encoding, "NAME"
     ),
     Option(("--check",), "validate everything, write no database", False, _switch, action="store_true"),
     Option(
@@ -91,6 +140,7 @@ OPTIONS = [
         "N|P%",
     ),
     Option(("--ignore-extra",), "leave out columns that a dataset does not have", False, _switch, action="store_true"),
+    Option(("--jobs",), "processes that parse; 0 for none (as many as pay)", None, _number, "N"),
     Option(
         ("--live",),
         "a live table instead of lines (auto: on a terminal)",

@@ -129,7 +129,9 @@ class LiveView:
         counts, width = tally.counts, self._console.width
         yield _name(tally, self._console)
         if width >= NARROW:
-            yield ProgressBar(tally.size or 1, min(tally.position, tally.size), finished_style="green")
+            size = tally.size or 1  # that of a pipe is not known
+            done = size if tally.status == "complete" else min(tally.position, tally.size)
+            yield ProgressBar(size, done, finished_style="green")
         yield f"{counts.read:,}"
         yield f"{counts.inserted:,}"
         if width >= NARROW and self._report.totals.updated:
@@ -153,7 +155,7 @@ class LiveView:
         left = ""
         if tally.status:
             left = "done" if tally.status == "complete" else tally.status
-        elif tally.position:
+        elif 0 < tally.position < tally.size:
             left = _clock((tally.size - tally.position) * seconds / tally.position)
         return f"{rate}  {left:>6}"
 

@@ -6,18 +6,18 @@ import json
 import pickle
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from random import Random
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from hypothesis import strategies as st
 
 from loader import Closed, Committed, Counts, Dataset, Event, FileSource, Job, Report, SqliteTarget, Tally, Target, load
+from loader.core.fields import Group
 from loader.core.records import Block
 from loader.core.records import Place as LoadersPlace
 from loader.core.records import Reason as LoadersReason
@@ -26,13 +26,12 @@ from loader.pipeline import new_report
 from loader.sources import Rowset
 from loader.targets import Lookup, Record, Table
 from tests import oracle
-from tests.oracle import Outcome, Place, Reason, Row
+from tests.oracle import Outcome, Place, Reason, Row, Spec
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-COLUMNS = {name: tuple(fields) for name, fields in oracle.FIELDS.items()}
-NAMES = tuple(COLUMNS)
+NAMES = ("users", "products", "orders")
 
 # --- files -----------------------------------------------------------------------------------------------------------
 
@@ -43,19 +42,60 @@ _FAULTY_EMAILS = ["", "a", "a@", "@x.io", ".a@x.io", "a.@x.io", "a..b@x.io", "a 
 _PRICES = ["1", "1.5", "1.50", "700.00", "0.01", "9999999999999.99"]
 _FAULTY_PRICES = ["", "0", "-50.00", "1e3", "NaN", "9.999", "-0.001", "1234567890123456", "12345678901234.567", ".5"]
 
-POOLS: dict[tuple[str, str], tuple[list[str], list[str]]] = {
-    ("users", "id"): (["1", "2", "3", "4", "5", "6"], _FAULTY_INTEGERS),
-    ("users", "name"): (_NAMES, _FAULTY_NAMES),
-    ("users", "email"): (["a@x.io", "A@X.io", "b@x.io", "c@x.io", "d.e@x.io", "f@x.io", "g@x.io"], _FAULTY_EMAILS),
-    ("products", "id"): (["1", "2", "3", "4", "5", "9223372036854775807"], _FAULTY_INTEGERS),
-    ("products", "name"): (_NAMES, _FAULTY_NAMES),
-    ("products", "price"): (_PRICES, _FAULTY_PRICES),
-    ("orders", "id"): (["1", "2", "3", "4", "5", "6", "7", "8"], _FAULTY_INTEGERS),
-    ("orders", "user_id"): (["1", "2", "3", "4", "5", "6"], ["-5", "99", *_FAULTY_INTEGERS]),
-    ("orders", "product_id"): (["1", "2", "3", "4", "5", "9223372036854775807"], ["-5", "99", *_FAULTY_INTEGERS]),
-    ("orders", "quantity"): (["1", "2"], _FAULTY_INTEGERS),
-}
-"""Cells that are sound, and cells that are not, or refer to nothing; few of them, so that rows collide."""
+NUMBER = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?"
+"""The texts that JSON may write as numbers."""
+
+
+class Pool(NamedTuple):
+    """Cells that are sound, and cells that are not, or refer to nothing; few of them, so that rows collide.
+
+    `bare` is a pattern of what may stand in JSON as it is, not as a string.
+    """
+
+    sound: list[str]
+    faulty: list[str]
+    bare: str = NUMBER
+
+
+@dataclass(frozen=True)
+class Models:
+    """What is loaded: as the oracle sees it, in the order of references, as it is declared, and cells by field."""
+
+    specs: tuple[Spec, ...] = field(repr=False)
+    datasets: tuple[Dataset, ...]
+    pools: Mapping[tuple[str, str], Pool] = field(repr=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(spec.name for spec in self.specs)
+
+    def __getitem__(self, name: str) -> Spec:
+        return next(spec for spec in self.specs if spec.name == name)
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        return tuple(one.header for one in self[name].fields)
+
+
+SAMPLE = Models(
+    oracle.SAMPLE,
+    DATASETS,
+    {
+        ("users", "id"): Pool(["1", "2", "3", "4", "5", "6"], _FAULTY_INTEGERS),
+        ("users", "name"): Pool(_NAMES, _FAULTY_NAMES, ""),
+        ("users", "email"): Pool(
+            ["a@x.io", "A@X.io", "b@x.io", "c@x.io", "d.e@x.io", "f@x.io", "g@x.io"], _FAULTY_EMAILS, ""
+        ),
+        ("products", "id"): Pool(["1", "2", "3", "4", "5", "9223372036854775807"], _FAULTY_INTEGERS),
+        ("products", "name"): Pool(_NAMES, _FAULTY_NAMES, ""),
+        ("products", "price"): Pool(_PRICES, _FAULTY_PRICES),
+        ("orders", "id"): Pool(["1", "2", "3", "4", "5", "6", "7", "8"], _FAULTY_INTEGERS),
+        ("orders", "user_id"): Pool(["1", "2", "3", "4", "5", "6"], ["-5", "99", *_FAULTY_INTEGERS]),
+        ("orders", "product_id"): Pool(
+            ["1", "2", "3", "4", "5", "9223372036854775807"], ["-5", "99", *_FAULTY_INTEGERS]
+        ),
+        ("orders", "quantity"): Pool(["1", "2"], _FAULTY_INTEGERS),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -70,11 +110,11 @@ _SHAPES = ["sound"] * 12 + ["missing", "extra", "unreadable"]
 
 
 @st.composite
-def drafts(draw: st.DrawFn, name: str, most: int) -> list[Draft]:
+def drafts(draw: st.DrawFn, name: str, most: int, models: Models = SAMPLE) -> list[Draft]:
     """Rows of a dataset, some of them repeated as they are."""
     cells = []
-    for column in COLUMNS[name]:
-        sound, faulty = POOLS[name, column]
+    for one in models[name].fields:
+        sound, faulty, _ = models.pools[name, one.name]
         cells.append(st.sampled_from(sound * (1 + 8 * len(faulty) // len(sound)) + faulty))
     rows = draw(st.lists(st.builds(Draft, st.tuples(*cells), st.sampled_from(_SHAPES)), max_size=most))
     for at in draw(st.lists(st.integers(0, 99), max_size=3)) if rows else []:
@@ -89,15 +129,17 @@ class Content:
     rows: Mapping[str, Sequence[Draft]]
     formats: Mapping[str, str]
     style: int = 0
+    models: Models = SAMPLE
 
 
-def contents(most: int = 10) -> st.SearchStrategy[Content]:
-    """Files of all three datasets, each in any format."""
+def contents(most: int = 10, models: Models = SAMPLE) -> st.SearchStrategy[Content]:
+    """Files of all datasets, each in any format."""
     return st.builds(
         Content,
-        st.fixed_dictionaries({name: drafts(name, most) for name in NAMES}),
-        st.fixed_dictionaries({name: st.sampled_from(["csv", "json", "ndjson"]) for name in NAMES}),
+        st.fixed_dictionaries({name: drafts(name, most, models) for name in models.names}),
+        st.fixed_dictionaries({name: st.sampled_from(["csv", "json", "ndjson"]) for name in models.names}),
         st.integers(0, 2**16),
+        st.just(models),
     )
 
 
@@ -111,11 +153,13 @@ class Files:
 
     paths: Mapping[str, Sequence[Path]]
     rows: Mapping[str, Sequence[Row]]
+    models: Models = SAMPLE
 
     def without(self, *names: str) -> "Files":
         return Files(
             {name: paths for name, paths in self.paths.items() if name not in names},
             {name: rows for name, rows in self.rows.items() if name not in names},
+            self.models,
         )
 
 
@@ -133,20 +177,23 @@ def write(directory: Path, content: Content) -> Files:
         paths[name], rows[name] = [], []
         for number, half in enumerate(halves):
             path = directory / f"{name}{number or ''}.{ending}"
-            text, found = _WRITERS[ending](name, half, random)
+            text, found = _WRITERS[ending](content.models, name, half, random)
             path.write_bytes(text.encode() or b"\n")
             paths[name].append(path)
-            rows[name] += [Row((path.name, line), cells, extra) for line, cells, extra in found]
-    return Files(paths, rows)
+            rows[name] += [row._replace(place=(path.name, row.place[1])) for row in found]
+    return Files(paths, rows, content.models)
 
 
-_Written = tuple[str, list[tuple[int, Mapping[str, str] | None, tuple[str | None, ...]]]]
+_Written = tuple[str, list[Row]]
+"""The text of a file, and its rows, whose places lack the name of the file."""
 
 
-def _csv(name: str, rows: Sequence[Draft], random: Random) -> _Written:
-    columns = list(COLUMNS[name])
+def _csv(models: Models, name: str, rows: Sequence[Draft], random: Random) -> _Written:
+    columns = list(models.columns(name))
     if random.random() < 0.3:
         random.shuffle(columns)
+    omitted = _some_optional(models[name], random) if random.random() < 0.2 else frozenset()
+    columns = [column for column in columns if column not in omitted]
     newline = random.choice(["\n", "\r\n"])
     quoting = random.choice([0, 0, 0.2])
 
@@ -154,16 +201,16 @@ def _csv(name: str, rows: Sequence[Draft], random: Random) -> _Written:
         quote = set(cell) & set('",\n') or random.random() < quoting
         return '"' + cell.replace('"', '""') + '"' if quote else cell
 
-    found: list[tuple[int, Mapping[str, str] | None, tuple[str | None, ...]]] = []
+    found: list[Row] = []
     texts: list[str] = []
     line = 2
     for row in rows:
-        by_column = dict(zip(COLUMNS[name], row.cells, strict=True))
+        by_column = dict(zip(models.columns(name), row.cells, strict=True))
         if row.shape != "sound":  # of several lines only a record that fits its columns can be
             by_column = {column: cell.replace("\n", " ") for column, cell in by_column.items()}
         cells = {column: by_column[column] for column in columns}
         extra: tuple[str | None, ...] = ()
-        if row.shape == "missing":
+        if row.shape == "missing" and len(columns) > 1:
             cells = dict(list(cells.items())[: random.randrange(1, len(columns))])
         text = ",".join(map(written, cells.values())) or '""'
         if row.shape == "extra":
@@ -172,7 +219,7 @@ def _csv(name: str, rows: Sequence[Draft], random: Random) -> _Written:
             text = random.choice(['5,a"b,c', '5,"a"b,c', '"5,open'])
         text += newline * random.choice([1, 1, 1, 2])
         texts.append(text)
-        found.append((line, None if row.shape == "unreadable" else cells, extra))
+        found.append(Row(("", line), None if row.shape == "unreadable" else cells, extra, omitted))
         line += text.count("\n")
     for at in range(len(texts)):  # a quote that is never closed is unambiguous only if no other follows
         if texts[at].startswith('"5,open') and any('"' in text for text in texts[at + 1 :]):
@@ -181,58 +228,65 @@ def _csv(name: str, rows: Sequence[Draft], random: Random) -> _Written:
     return text.removesuffix(newline) if rows and random.random() < 0.2 else text, found
 
 
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+def _some_optional(spec: Spec, random: Random) -> frozenset[str]:
+    """Columns that need not be there."""
+    return frozenset(one.header for one in spec.fields if one.optional and random.random() < 0.5)
 
 
-def _object(name: str, row: Draft, random: Random) -> tuple[str, Mapping[str, str] | None, tuple[str | None, ...]]:
-    cells = dict(zip(COLUMNS[name], row.cells, strict=True))
-    extra: tuple[str | None, ...] = ()
-    if row.shape == "missing":
+def _object(models: Models, name: str, row: Draft, random: Random, at: int) -> tuple[str, Row]:
+    cells = dict(zip(models.columns(name), row.cells, strict=True))
+    if row.shape == "missing" and len(cells) > 1:
         cells = dict(list(cells.items())[: random.randrange(1, len(cells))])
+    cells = {column: cell for column, cell in cells.items() if column not in _some_optional(models[name], random)}
     members = []
-    for column, cell in cells.items():
+    for one in models[name].fields:
+        if one.header not in cells:
+            continue
+        cell = cells[one.header]
         value = json.dumps(cell, ensure_ascii=random.random() < 0.5)
         if cell == "" and random.random() < 0.5:
             value = "null"
-        if column not in ("name", "email") and _NUMBER.fullmatch(cell) and random.random() < 0.5:
+        if cell and re.fullmatch(models.pools[name, one.name].bare, cell) and random.random() < 0.5:
             value = cell
-        members.append(f"{json.dumps(column)}: {value}")
+        members.append(f"{json.dumps(one.header)}: {value}")
     random.shuffle(members)
+    extra: tuple[str | None, ...] = ()
     if row.shape == "extra":
         members, extra = [*members, '"nick": {"is": ["a", 1]}'], ("nick",)
-    return "{" + ", ".join(members) + "}", cells, extra
+    optional = frozenset(one.header for one in models[name].fields if one.optional)
+    return "{" + ", ".join(members) + "}", Row(("", at), cells, extra, optional)
 
 
-def _ndjson(name: str, rows: Sequence[Draft], random: Random) -> _Written:
+def _ndjson(models: Models, name: str, rows: Sequence[Draft], random: Random) -> _Written:
     text = ""
-    found: list[tuple[int, Mapping[str, str] | None, tuple[str | None, ...]]] = []
+    found: list[Row] = []
     for row in rows:
         line = text.count("\n") + 1
         if row.shape == "unreadable":
             written = random.choice(['{"id": 5,', "17", "null", '{"id": 5, "id": 6}', "]"])
-            found.append((line, None, ()))
+            found.append(Row(("", line), None))
         else:
-            written, cells, extra = _object(name, row, random)
-            found.append((line, cells, extra))
+            written, sound = _object(models, name, row, random, line)
+            found.append(sound)
         text += written + random.choice(["\n", "\n", "\r\n", "\n\n"])
     return text.rstrip("\n") if rows and random.random() < 0.2 else text, found
 
 
-def _json(name: str, rows: Sequence[Draft], random: Random) -> _Written:
+def _json(models: Models, name: str, rows: Sequence[Draft], random: Random) -> _Written:
     elements = []
-    found: list[tuple[int, Mapping[str, str] | None, tuple[str | None, ...]]] = []
+    found: list[Row] = []
     for number, row in enumerate(rows, 1):
         if row.shape == "unreadable":
             elements.append(random.choice(["17", "null", '{"id": 5, "id": 6}', "[1, [2]]", '"a, b"']))
-            found.append((number, None, ()))
+            found.append(Row(("", number), None))
         else:
-            written, cells, extra = _object(name, row, random)
+            written, sound = _object(models, name, row, random, number)
             elements.append(written.replace(", ", random.choice([", ", ",\n  "])))  # no cell holds ", "
-            found.append((number, cells, extra))
+            found.append(sound)
     return "[" + random.choice([",", ",\n", " , "]).join(elements) + random.choice(["]", "\n]\n"]), found
 
 
-_WRITERS: dict[str, Callable[[str, Sequence[Draft], Random], _Written]] = {
+_WRITERS: dict[str, Callable[[Models, str, Sequence[Draft], Random], _Written]] = {
     "csv": _csv,
     "ndjson": _ndjson,
     "json": _json,
@@ -241,41 +295,54 @@ _WRITERS: dict[str, Callable[[str, Sequence[Draft], Random], _Written]] = {
 # --- databases, seen from outside ------------------------------------------------------------------------------------
 
 
-def tables(directory: Path) -> dict[str, oracle.Table]:
-    """What the three databases hold, by a connection of our own: committed records only."""
-    return {name: {row["id"]: row for row in _rows(directory, name)} for name in NAMES}
+def tables(directory: Path, models: Models = SAMPLE) -> dict[str, oracle.Table]:
+    """What the databases hold, by a connection of our own: committed records only."""
+    return {spec.name: _table(directory, spec) for spec in models.specs}
 
 
-def _rows(directory: Path, name: str) -> Iterator[dict[str, Any]]:
-    for record in _ask(directory, name, f"SELECT {', '.join(COLUMNS[name])} FROM {name}"):
-        row = dict(zip(COLUMNS[name], record, strict=True))
-        if name == "products":
-            row["price"] = Decimal(repr(row["price"]))
-        yield row
+def _table(directory: Path, spec: Spec) -> oracle.Table:
+    names = [one.name for one in spec.fields]
+    records = _ask(directory, spec, f"SELECT {_listed(names)} FROM {_quoted(spec.table or spec.name)}")
+    rows = [dict(zip(names, record, strict=True)) for record in records]
+    return {oracle.value_of(row, spec.key): row for row in rows}
 
 
-def _ask(directory: Path, name: str, question: str) -> list[Any]:
-    path = directory / f"{name}.db"
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(_quoted, names))
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _ask(directory: Path, spec: Spec, question: str) -> list[Any]:
+    path = directory / f"{spec.database or spec.name}.db"
     if not path.is_file():
         return []
     with closing(sqlite3.connect(path)) as connection:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [name]).fetchall():
+        names = [spec.table or spec.name]
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", names).fetchall():
             return []
         return connection.execute(question).fetchall()
 
 
-def count(directory: Path, name: str) -> int:
-    """How many records a database holds."""
-    return int((_ask(directory, name, f"SELECT count(*) FROM {name}") or [[0]])[0][0])
+def count(directory: Path, spec: Spec) -> int:
+    """How many records a table holds."""
+    question = f"SELECT count(*) FROM {_quoted(spec.table or spec.name)}"
+    return int((_ask(directory, spec, question) or [[0]])[0][0])
 
 
-def dangling(directory: Path) -> list[str]:
-    """The stored orders whose user or product is not stored; the orders are read first, for nothing is ever removed."""
-    orders = _ask(directory, "orders", "SELECT id, user_id, product_id FROM orders")
+def dangling(directory: Path, models: Models = SAMPLE) -> list[str]:
+    """The stored records that refer to what is not stored; they are read first, for nothing is ever removed."""
     found = []
-    for at, name in ((1, "users"), (2, "products")):
-        keys = {key for (key,) in _ask(directory, name, f"SELECT id FROM {name}")} if orders else set()
-        found += [f"order {order[0]}: no {name} {order[at]}" for order in orders if order[at] not in keys]
+    for spec in models.specs:
+        for group, name in spec.references.items():
+            upstream = models[name]
+            values = _ask(directory, spec, f"SELECT {_listed(group)} FROM {_quoted(spec.table or spec.name)}")
+            wanted = {value for value in values if None not in value}
+            keys = f"SELECT {_listed(upstream.key)} FROM {_quoted(upstream.table or name)}"
+            there = set(_ask(directory, upstream, keys)) if wanted else set()
+            found += [f"{spec.name}: no {name} {value}" for value in wanted - there]
     return found
 
 
@@ -384,7 +451,7 @@ class PausingTable:
         await self.schedule.linger(self.name)
         await self.schedule.pause(self.name, can_fail=False)
 
-    async def find(self, claims: Mapping[int, Collection[object]]) -> list[Record]:
+    async def find(self, claims: Mapping[Group, Collection[object]]) -> list[Record]:
         await self.schedule.pause(self.name)
         found = await self.inner.find(claims)
         await self.schedule.pause(self.name)
@@ -394,6 +461,12 @@ class PausingTable:
         await self.schedule.pause(self.name)
         await self.inner.insert(records)
         await self.schedule.pause(self.name)
+
+    async def try_insert(self, records: Sequence[Record]) -> bool:
+        await self.schedule.pause(self.name)
+        done = await self.inner.try_insert(records)
+        await self.schedule.pause(self.name)
+        return done
 
     async def update(self, records: Sequence[Record]) -> None:
         await self.schedule.pause(self.name)
@@ -440,17 +513,23 @@ class BreakingSource:
     def numbered(self) -> bool:
         return self.inner.numbered
 
-    def verify(self) -> Iterator[None]:
-        return self.inner.verify()
+    @property
+    def rereadable(self) -> bool:
+        return self.inner.rereadable
 
-    @contextmanager
-    def open(self, dataset: Dataset, ignore_extra: bool) -> Iterator[Rowset]:
-        with self.inner.open(dataset, ignore_extra) as rowset:
+    async def verify(self) -> None:
+        await self.inner.verify()
 
-            def some() -> Iterator[Block]:
-                for number, block in enumerate(rowset.blocks):
+    @asynccontextmanager
+    async def open(self, dataset: Dataset, ignore_extra: bool) -> AsyncIterator[Rowset]:
+        async with self.inner.open(dataset, ignore_extra) as rowset:
+
+            async def some() -> AsyncIterator[Block]:
+                number = 0
+                async for block in rowset.blocks:
                     if number == self.blocks:
                         break
+                    number += 1
                     yield block
                 raise self.error
 
@@ -460,15 +539,16 @@ class BreakingSource:
 class Witness:
     """Sees every event and every step of the targets, and notes what it finds to be against the laws at that moment."""
 
-    def __init__(self, directory: Path, report: Report) -> None:
+    def __init__(self, directory: Path, report: Report, models: Models) -> None:
         self.directory = directory
+        self.models = models
         self.report = report
         """What the events come to, folded by a report of our own."""
         self.events: list[Event] = []
         self.dangling: list[str] = []
         self.miscounts: list[str] = []
         self.check = report.check
-        self._before = {name: count(directory, name) for name in NAMES}
+        self._before = {spec.name: count(directory, spec) for spec in models.specs}
 
     def __call__(self, event: Event) -> None:
         self.events.append(event)
@@ -476,14 +556,14 @@ class Witness:
         self.look()
         if isinstance(event, Committed | Closed) and not self.check:
             told = self.report.tallies[event.dataset].counts.inserted
-            there = count(self.directory, event.dataset) - self._before[event.dataset]
+            there = count(self.directory, self.models[event.dataset]) - self._before[event.dataset]
             if told != there:
                 self.miscounts.append(f"{told} {event.dataset} are said to be inserted, and {there} are")
 
     def look(self) -> None:
         """Law 3, at this very moment."""
         if not self.check:
-            self.dangling += dangling(self.directory)
+            self.dangling += dangling(self.directory, self.models)
 
 
 @dataclass
@@ -514,10 +594,10 @@ class Setting:
     def jobs(self, files: Files, databases: Path, target: Callable[[Path], Any] = SqliteTarget) -> list[Job]:
         """A job for each dataset; those without a file are only looked up."""
         jobs = []
-        for dataset in DATASETS:
+        for dataset in files.models.datasets:
             paths = files.paths.get(dataset.name, ())
             sources: Any = [FileSource(path, path.suffix[1:], self.block_size) for path in paths]
-            pausing: Any = PausingTarget(target(databases / f"{dataset.name}.db"), self.schedule)
+            pausing: Any = PausingTarget(target(databases / f"{dataset.database}.db"), self.schedule)
             jobs.append(Job(dataset, sources, pausing))
         return jobs
 
@@ -534,10 +614,12 @@ async def attempt(
     **options: Any,
 ) -> Trial:
     """Load, with a witness; `cancel` says at which steps of the targets and events the load is cancelled."""
-    before = tables(databases)
+    models = files.models
+    before = tables(databases, models)
     jobs = setting.jobs(files, databases) if jobs is None else jobs
     loaded = [job for job in jobs if job.sources]
-    witness = Witness(databases, new_report(loaded, options.get("check", False), options.get("max_rejects")))
+    report = new_report(loaded, options.get("check", False), options.get("max_rejects"))
+    witness = Witness(databases, report, models)
     moments = 0
 
     def moment() -> None:
@@ -562,7 +644,7 @@ async def attempt(
         report, interrupted = await loading, False
     except asyncio.CancelledError:
         report, interrupted = witness.report, True
-    return Trial(files, before, tables(databases), report, witness, interrupted, moments)
+    return Trial(files, before, tables(databases, models), report, witness, interrupted, moments)
 
 
 def carry_out(
@@ -578,7 +660,7 @@ def carry_out(
 
 def expected(trial: Trial, **options: Any) -> dict[str, Outcome]:
     """What the oracle says that the load of a trial must come to."""
-    return oracle.load(trial.files.rows, trial.before, **options)
+    return oracle.load(trial.files.rows, trial.before, specs=trial.files.models.specs, **options)
 
 
 def verdicts(tally: Tally) -> oracle.Rejections:
@@ -598,7 +680,7 @@ def _reason(reason: LoadersReason) -> Reason:
 
 def check_serial(trial: Trial, outcomes: Mapping[str, Outcome]) -> None:
     """Law 1: databases, counts, statuses and rejections are those of the serial loop."""
-    for name in NAMES:
+    for name in trial.files.models.names:
         if not trial.witness.check:
             assert trial.after[name] == outcomes[name].records, name
     for name, tally in trial.report.tallies.items():
@@ -612,29 +694,31 @@ def check_serial(trial: Trial, outcomes: Mapping[str, Outcome]) -> None:
 def check_first_wins(trial: Trial) -> None:
     """Law 2: whoever holds what a row of the file wants stood before it there, or was stored before the load."""
     for name, tally in trial.report.tallies.items():
-        order = {row.place: at for at, row in enumerate(trial.files.rows[name])}
+        spec = trial.files.models[name]
+        rows = [(row.place, oracle.understand(spec, row)[0]) for row in trial.files.rows[name]]
+        order = {place: at for at, (place, _) in enumerate(rows)}
         rejected = {_place(one.place) for one in tally.rejections}
+        accepted = [(place, values) for place, values in rows if place not in rejected]
         for one in tally.rejections:
             for reason in one.reasons:
                 if reason.holder is None:
                     continue
-                claims = [
-                    order[row.place]
-                    for row in trial.files.rows[name]
-                    if row.place not in rejected and row.cells and row.cells.get("id") == str(reason.holder)
+                keys = [
+                    oracle.value_of(values, spec.key)
+                    for place, values in accepted
+                    if order[place] < order[_place(one.place)]
                 ]
-                is_before = any(at < order[_place(one.place)] for at in claims)
+                is_before = reason.holder in keys
                 assert is_before or reason.holder in trial.before[name], f"{name}: {one.place}: {reason}"
-        accepted = [row for row in trial.files.rows[name] if row.cells and row.place not in rejected]
-        for row in accepted[: 0 if tally.counts.untried else None]:
-            stored = trial.after[name][int((row.cells or {})["id"])]
-            assert stored == oracle.understand(name, row)[0], f"{name}: {row.place} is not what is stored"
+        for place, values in accepted[: 0 if tally.counts.untried else None]:
+            stored = trial.after[name][oracle.value_of(values, spec.key)]
+            assert stored == values, f"{name}: {place} is not what is stored"
 
 
 def check_no_dangling(trial: Trial) -> None:
-    """Law 3: at no step of a target, no event and not in the end did an order lack its user or product."""
+    """Law 3: at no step of a target, no event and not in the end did a record lack what it refers to."""
     assert trial.witness.dangling == []
-    assert dangling(trial.witness.directory) == []
+    assert dangling(trial.witness.directory, trial.files.models) == []
 
 
 def check_conservation(trial: Trial) -> None:

@@ -1,14 +1,18 @@
 """What a load must come to: a plain serial loop over dictionaries, one dataset after the other, row after row.
 
-Nothing of loader is used here; the rules are written anew, as simply as can be, to be the judge of it.
+Nothing of loader is used here; the rules are written anew, as simply as can be, to be the judge of it. What is loaded
+is told by specifications, of which those of the sample are three.
 """
 
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, NamedTuple
+from uuid import UUID
 
 Place = tuple[str, int]
 """The name of a file, and the line at which a row begins (in a JSON array, the number of the row)."""
@@ -18,11 +22,15 @@ Table = dict[Any, dict[str, Any]]
 
 
 class Row(NamedTuple):
-    """A row: its cells as text, None if it cannot be read; `extra` has what the reasons for surplus cells name."""
+    """A row: its cells as text, None if it cannot be read; `extra` has what the reasons for surplus cells name.
+
+    `omitted` are the columns that it may leave out, if its dataset does not need them.
+    """
 
     place: Place
     cells: Mapping[str, str] | None
     extra: tuple[str | None, ...] = ()
+    omitted: frozenset[str] = frozenset()
 
 
 class Cause(NamedTuple):
@@ -78,6 +86,67 @@ def plain_text(text: str) -> str | None:
     return None if bad else text
 
 
+def number(text: str) -> float | None:
+    if not re.fullmatch(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?", text):
+        return None
+    return float(text) if abs(float(text)) != float("inf") else None
+
+
+def boolean(text: str) -> bool | None:
+    return {"true": True, "false": False}.get(text)
+
+
+def moment(kind: type, form: str, pattern: str) -> Callable[[str], Any]:
+    """How a date, a time or both are read: a pattern says which digits, a form of `strptime` what they mean."""
+
+    def read(text: str) -> Any:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            return None
+        fraction = ".%f" if "." in text else ""
+        zone = "%z" if re.search(r"(Z|[-+]\d\d:\d\d)$", text) and "T" in text else ""
+        try:
+            found = datetime.strptime(text, form + fraction + zone)
+        except ValueError:
+            return None
+        return found if kind is datetime else found.date() if kind is date else found.time()
+
+    return read
+
+
+_TIME = r"\d\d:\d\d:\d\d(\.\d{1,6})?"
+day = moment(date, "%Y-%m-%d", r"\d{4}-\d\d-\d\d")
+clock = moment(time, "%H:%M:%S", _TIME)
+instant = moment(datetime, "%Y-%m-%dT%H:%M:%S", rf"\d{{4}}-\d\d-\d\dT{_TIME}(Z|[-+]\d\d:\d\d)?")
+
+
+def uuid(text: str) -> UUID | None:
+    parts = text.split("-")
+    is_one = [len(part) for part in parts] == [8, 4, 4, 4, 12] and not set(text) - set("-0123456789abcdefABCDEF")
+    return UUID(text) if is_one else None
+
+
+def first_of(*reads: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: next((value for read in reads if (value := read(text)) is not None), None)
+
+
+def json_of(kind: type, part: type = object) -> Callable[[str], Any]:
+    """How a list or dict is read that holds nothing but parts of a type."""
+
+    def read(text: str) -> Any:
+        try:
+            found = json.loads(text)
+        except ValueError:
+            return None
+        parts = found.values() if isinstance(found, dict) else found if isinstance(found, list) else []
+        return found if type(found) is kind and all(isinstance(each, part) for each in parts) else None
+
+    return read
+
+
+def json_text(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
 def positive(value: Any) -> bool:
     return bool(value > 0)
 
@@ -107,54 +176,133 @@ def email(value: str) -> bool:
     return bool(at) and local_is_good and all(is_label(label) for label in domain.split("."))
 
 
-Rules = tuple[Callable[[str], Any], tuple[Callable[[Any], bool], ...]]
-
-FIELDS: dict[str, dict[str, Rules]] = {
-    "users": {
-        "id": (integer, (positive,)),
-        "name": (plain_text, (not_blank,)),
-        "email": (plain_text, (email,)),
-    },
-    "products": {
-        "id": (integer, (positive,)),
-        "name": (plain_text, (not_blank,)),
-        "price": (decimal, (positive, two_places, fifteen_digits)),
-    },
-    "orders": {
-        "id": (integer, (positive,)),
-        "user_id": (integer, ()),
-        "product_id": (integer, ()),
-        "quantity": (integer, (positive,)),
-    },
-}
-UNIQUE: dict[str, dict[str, Callable[[str], str]]] = {"users": {"email": str.lower}, "products": {"name": str}}
-REFERENCES = {"orders": {"user_id": "users", "product_id": "products"}}
+def as_it_is(value: Any) -> Any:
+    return value
 
 
-def understand(name: str, row: Row) -> tuple[dict[str, Any], list[Reason]]:
-    """The values of a row as far as they are sound, and what is wrong with the row by itself."""
+class Field(NamedTuple):
+    """A field: how a text is read, what is allowed, and what a database keeps of it; the default is a text too."""
+
+    name: str
+    read: Callable[[str], Any]
+    rules: tuple[Callable[[Any], bool], ...] = ()
+    stored: Callable[[Any], Any] = as_it_is
+    column: str = ""
+    nullable: bool = False
+    default: str = ""
+
+    @property
+    def header(self) -> str:
+        return self.column or self.name
+
+    @property
+    def optional(self) -> bool:
+        return self.nullable or bool(self.default)
+
+
+Names = tuple[str, ...]
+
+
+class Spec(NamedTuple):
+    """A dataset; `ordered` are two fields of which the first may not be greater than the second."""
+
+    name: str
+    fields: tuple[Field, ...]
+    key: Names = ("id",)
+    unique: tuple[Names, ...] = ()
+    nocase: Names = ()
+    references: Mapping[Names, str] = {}
+    ordered: Names = ()
+    table: str = ""
+    database: str = ""
+
+    def names(self, group: Names) -> str:
+        """What reasons call some fields."""
+        return ", ".join(one.header for name in group for one in self.fields if one.name == name)
+
+    def folded(self, name: str, value: Any) -> Any:
+        capitals = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+        if name in self.nocase and isinstance(value, str):
+            return "".join(one.lower() if one in capitals else one for one in value)
+        return value
+
+
+SAMPLE = (
+    Spec(
+        "users",
+        (
+            Field("id", integer, (positive,)),
+            Field("name", plain_text, (not_blank,)),
+            Field("email", plain_text, (email,)),
+        ),
+        unique=(("email",),),
+        nocase=("email",),
+    ),
+    Spec(
+        "products",
+        (
+            Field("id", integer, (positive,)),
+            Field("name", plain_text, (not_blank,)),
+            Field("price", decimal, (positive, two_places, fifteen_digits), float),
+        ),
+        unique=(("name",),),
+    ),
+    Spec(
+        "orders",
+        (
+            Field("id", integer, (positive,)),
+            Field("user_id", integer),
+            Field("product_id", integer),
+            Field("quantity", integer, (positive,)),
+        ),
+        references={("user_id",): "users", ("product_id",): "products"},
+    ),
+)
+
+
+def understand(spec: Spec, row: Row) -> tuple[dict[str, Any], list[Reason]]:
+    """What would be stored of a row as far as it is sound, and what is wrong with the row by itself."""
     if row.cells is None:
         return {}, [Reason("row-error", None)]
+    read: dict[str, Any] = {}
     values: dict[str, Any] = {}
     reasons = [Reason("extra-cell", what) for what in row.extra]
-    for column, (read, rules) in FIELDS[name].items():
-        if column not in row.cells:
+    for one in spec.fields:
+        column = one.header
+        if column not in row.cells and not (column in row.omitted and one.optional):
             reasons.append(Reason("missing-cell", column))
-        elif row.cells[column] == "":
+            continue
+        text = row.cells.get(column, "") or one.default
+        if text == "" and one.nullable:
+            values[one.name] = None
+        elif text == "":
             reasons.append(Reason("constraint-error", column))
-        elif (value := read(row.cells[column])) is None:
+        elif (value := one.read(text)) is None:
             reasons.append(Reason("type-error", column))
-        elif broken := [rule for rule in rules if not rule(value)]:
-            reasons += [Reason("constraint-error", column) for _ in broken]
         else:
-            values[column] = value
+            read[one.name] = value
+            broken = [rule for rule in one.rules if not rule(value)]
+            reasons += [Reason("constraint-error", column) for _ in broken]
+            if not broken:
+                values[one.name] = one.stored(value)
+    if spec.ordered and all(name in read for name in spec.ordered):
+        first, second = spec.ordered
+        if read[first] > read[second]:
+            reasons.append(Reason("constraint-error", None))
     return values, reasons
+
+
+def value_of(values: Mapping[str, Any], group: Names) -> Any:
+    """The value of some fields: a tuple, if they are several; None, if not all of them have one."""
+    parts = tuple(values.get(name) for name in group)
+    return None if None in parts else parts[0] if len(parts) == 1 else parts
 
 
 def load(
     files: Mapping[str, Sequence[Row]],
     stored: Mapping[str, Table],
     *,
+    specs: Sequence[Spec] = SAMPLE,
     update: bool = False,
     max_rejects: int | None = None,
     max_percent: float | None = None,
@@ -162,12 +310,13 @@ def load(
 ) -> dict[str, Outcome]:
     """What becomes of the rows of each file, and what the databases hold afterwards if they held `stored` before.
 
-    A dataset without a file is not loaded, only referred to. `fails_after` says of a dataset that fails how many of its
-    rows are brought to their end before.
+    `specs` come in the order of their references. A dataset without a file is not loaded, only referred to.
+    `fails_after` says of a dataset that fails how many of its rows are brought to their end before.
     """
     done: dict[str, Outcome] = {}
     rejected_at: dict[tuple[str, object], Place] = {}
-    for name in ("users", "products", "orders"):
+    for spec in specs:
+        name = spec.name
         table = dict(stored.get(name, {}))
         outcome = done[name] = Outcome(table)
         if name not in files:
@@ -175,37 +324,45 @@ def load(
         outcome.status = "complete"
         outcome.read = len(files[name])
         ours: set[object] = set()  # the keys that this run has stored, or found stored as they should be
-        for number, row in enumerate(files[name]):
+        rows = [(row, *understand(spec, row)) for row in files[name]]
+        in_file = {value_of(values, spec.key) for _, values, _ in rows}
+        for number, (row, values, reasons) in enumerate(rows):
             if number == (fails_after or {}).get(name):
                 outcome.status = "failed"
-            values, reasons = understand(name, row)
-            missing = {
-                column: upstream
-                for column, upstream in REFERENCES.get(name, {}).items()
-                if column in values and values[column] not in done[upstream].records
-            }
-            if any(done[upstream].status not in ("complete", "not loaded") for upstream in missing.values()):
+            key = value_of(values, spec.key)
+            is_stored = not reasons and table.get(key) == values
+            missing = {}
+            for group, upstream in spec.references.items():
+                value = value_of(values, group)
+                is_there = value in done[upstream].records
+                if upstream == name:
+                    is_there = is_stored or value in ours or (is_there and value not in in_file)
+                if value is not None and not is_there:
+                    missing[group] = upstream
+            if any(done[one].status not in ("complete", "not loaded") for one in missing.values() if one != name):
                 outcome.status = "stopped" if outcome.status == "complete" else outcome.status
             if outcome.status != "complete":
                 outcome.untried += 1
                 continue
-            for column, upstream in missing.items():
-                key = values[column]
-                place = rejected_at.get((upstream, key))
-                reasons.append(Reason("foreign-key", column, None, Cause(upstream, key, place) if place else None))
+            for group, upstream in missing.items():
+                value = value_of(values, group)
+                place = rejected_at.get((upstream, value))
+                cause = Cause(upstream, value, place) if place else None
+                reasons.append(Reason("foreign-key", spec.names(group), None, cause))
 
-            key = values.get("id")
-            if not reasons and table.get(key) == values:
+            if not reasons and is_stored:
                 outcome.unchanged += 1
                 ours.add(key)
                 continue
             contests = []
             if key in table and not (update and key not in ours):
-                contests.append(Reason("primary-key", "id", key))
-            for column, folded in UNIQUE.get(name, {}).items():
+                contests.append(Reason("primary-key", spec.names(spec.key), key))
+            for group in spec.unique:
+                wanted = [spec.folded(one, values.get(one)) for one in group]
                 for other, record in table.items():
-                    if column in values and other != key and folded(record[column]) == folded(values[column]):
-                        contests.append(Reason("unique-error", column, other))
+                    held = [spec.folded(one, record[one]) for one in group]
+                    if None not in wanted and other != key and held == wanted:
+                        contests.append(Reason("unique-error", spec.names(group), other))
             if reasons or any(contest.holder in ours for contest in contests):
                 contests = [contest for contest in contests if contest.holder in ours]
             reasons += contests

@@ -1,6 +1,8 @@
 """The load from Python: its events, its report, and what it does when something goes wrong around it."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -27,6 +29,7 @@ from loader import (
     SqliteTarget,
     Untried,
     Waits,
+    api,
     file_source,
 )
 from loader.core import errors
@@ -36,7 +39,7 @@ from loader.datasets import DATASETS
 from loader.datasets.orders import ORDERS
 from loader.datasets.products import PRODUCTS
 from loader.datasets.users import USERS
-from tests.test_cli import NAMES, left, rows, settle_in, stored, write
+from tests.test_cli import NAMES, environment, left, rows, settle_in, stored, write
 
 
 @pytest.fixture(autouse=True)
@@ -54,9 +57,24 @@ def sample() -> list[Job]:
 
 def test_all_public_names_are_there() -> None:
     """What the package says that it offers can be taken from it, in alphabetical order."""
-    assert sorted(loader.__all__) == loader.__all__
-    assert all(hasattr(loader, name) for name in loader.__all__)
-    assert {kind.__name__ for kind in get_args(Event)} <= set(loader.__all__)
+    assert sorted(api.__all__) == api.__all__
+    assert all(getattr(loader, name) is getattr(api, name) for name in api.__all__)
+    assert {kind.__name__ for kind in get_args(Event)} <= set(api.__all__)
+    assert not hasattr(loader, "nonesuch")
+
+
+def test_the_package_alone_is_cheap_to_import() -> None:
+    """Until a public name is wanted nothing else is imported; what can be wanted is known all the same."""
+    script = (
+        "import sys, loader\n"
+        "print([name for name in sys.modules if name.startswith('loader') or name in ('asyncio', 'attrs')])\n"
+        "print('Dataset' in dir(loader), loader.__version__)\n"
+        "from loader import *\n"
+        "print(Dataset is loader.Dataset)\n"
+    )
+    python = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(python, env=environment(), capture_output=True, timeout=60, check=True, text=True)
+    assert done.stdout.splitlines() == ["['loader']", f"True {loader.__version__}", "True"]
 
 
 def test_the_package_says_that_it_is_typed() -> None:
@@ -399,4 +417,54 @@ def test_a_load_can_be_given_a_time_limit() -> None:
 def test_an_option_that_is_not_there_is_refused() -> None:
     """A way to deal with conflicts that loader does not know is not taken for another."""
     with pytest.raises(errors.UsageError, match="on_conflict is one of reject, update, not 'skip'"):
-        loader.run(sample(), on_conflict="skip")
+        loader.run(sample(), on_conflict="skip")  # type: ignore[arg-type]
+
+
+@define
+class Node:
+    id: int
+    parent: int | None = None
+
+
+NODES = Dataset("nodes", Node, key="id", references={"parent": "nodes"})
+
+
+def test_rows_that_refer_to_each_other_must_be_there_twice(tmp_path: Path) -> None:
+    """Over stored records, the keys of all rows are looked at first: a generator cannot give its rows again."""
+
+    def load_rows(items: Any) -> Tally:
+        return loader.run([Job(NODES, loader.rows(items), tmp_path / "nodes.db")]).tallies["nodes"]
+
+    one = [{"id": 1}, {"id": 2, "parent": 1}]
+    assert load_rows(iter(one)).counts == Counts(read=2, inserted=2)
+    again = load_rows(iter([{"id": 3, "parent": 2}]))
+    assert (again.status, again.counts) == ("failed", Counts())
+    assert "rows can be read only once, and nodes refer to each other" in str(again.problem)
+    assert load_rows([{"id": 3, "parent": 2}, {"id": 4, "parent": 5}, {"id": 5}]).counts == Counts(3, 2, rejected=1)
+    assert load_rows([{"id": 3, "parent": 2}, {"id": 4, "parent": 5}, {"id": 5}]).counts == Counts(
+        3, unchanged=2, rejected=1
+    )
+
+
+def test_a_limit_may_be_a_number_or_a_text() -> None:
+    """More rejects than a number or a percentage fail their dataset, as on the command line."""
+    assert loader.run(sample(), max_rejects=4).status == "rejects"
+    assert loader.run(sample(), max_rejects="1%", check=True).status == "failed"
+    with pytest.raises(errors.UsageError, match="max-rejects is a number of records or a percentage"):
+        loader.run(sample(), max_rejects="few")
+
+
+def test_what_cannot_be_a_source_is_told(tmp_path: Path) -> None:
+    """A list of mappings is not a list of sources."""
+    with pytest.raises(errors.UsageError, match=r"given as loader\.rows"):
+        Job(USERS, [{"id": 1}], tmp_path / "users.db")  # type: ignore[list-item]
+
+
+async def _run_in_a_loop() -> None:
+    loader.run(sample())
+
+
+def test_run_is_not_for_a_running_loop() -> None:
+    """Where an event loop runs, the way out is told, and nothing is left unawaited."""
+    with pytest.raises(errors.UsageError, match=r"await loader\.load"):
+        asyncio.run(_run_in_a_loop())

@@ -255,11 +255,16 @@ def test_nothing_is_told_by_a_warning() -> None:
 
 LAYERS: dict[str, tuple[str, str, str, Callable[[str], Any]]] = {
     "data": ("a", "b", "c", Path),
+    "models": ("a.py", "b", "c.d", str),
     "into": ("a", "b", "c", Path),
     "export": ("a.json", "none", "-", lambda text: None if text == "none" else Path(text)),
     "rejects": ("a", "none", "c", lambda text: None if text == "none" else Path(text)),
     "on-conflict": ("update", "reject", "update", str),
     "max-rejects": ("3", "0.5%", "0", RejectLimit.parse),
+    "format": ("csv", "tsv", "jsonl", str),
+    "delimiter": (";", "|", "tab", lambda text: "\t" if text == "tab" else text),
+    "encoding": ("latin-1", "utf-16", "cp1252", str),
+    "jobs": ("0", "2", "12", int),
     "live": ("never", "always", "auto", str),
     "color": ("never", "always", "auto", str),
 }
@@ -316,17 +321,22 @@ def test_quiet_can_be_set_everywhere() -> None:
 
 
 def test_short_flags_are_the_long_ones() -> None:
-    """-d, -o, -q and -v do what --data, --into, --quiet and --verbose do."""
-    settings, origins = gathered("-d", "a", "-o", "b", "-q", "-v", "users")
-    assert [settings[name] for name in ("data", "into", "quiet", "verbose")] == [Path("a"), Path("b"), 1, True]
-    assert set(origins) == {"data", "into", "quiet", "verbose"}
+    """-d, -m, -o, -q and -v do what --data, --models, --into, --quiet and --verbose do."""
+    settings, origins = gathered("-d", "a", "-m", "m", "-o", "b", "-q", "-v", "users")
+    names = ("data", "models", "into", "quiet", "verbose")
+    assert [settings[name] for name in names] == [Path("a"), "m", Path("b"), 1, True]
+    assert set(origins) == set(names)
     assert settings.names == ["users"]
 
 
 WRONG = {
+    "models": "shop/",
     "into": "postgresql://localhost/users",
     "on-conflict": "ignore",
     "max-rejects": "-1",
+    "format": "xml",
+    "delimiter": ",,",
+    "encoding": "nonsense",
     "live": "yes",
     "color": "blue",
 }
@@ -409,7 +419,25 @@ def test_a_configuration_that_is_a_directory_ends_with_2(capsys: pytest.CaptureF
         (["--rejects", "x" * 300], "xxx"),
         (["--export", "data/users.csv"], "data/users.csv"),
         (["--export", "orders.db"], "orders.db"),
-        (["users=data/users.xlsx"], "data/users.xlsx: the name must end in .csv or .json or .ndjson"),
+        (["users=data/users.xlsx"], "data/users.xlsx: the name must end in .csv or .tsv or .json or .ndjson"),
+        (["users=data/users.xlsx", "--format", "csv"], "data/users.xlsx is not there"),
+        (["users=data", "--format", "csv"], "data is not there, or is not a file"),
+        (["users=parts/*.csv"], "parts/*.csv matches no file"),
+        (["users=data/users.csv", "users=data/../data/users.csv"], "data/../data/users.csv is named twice for users"),
+        (["users=data/users.csv", "users=data/u*.csv"], "data/users.csv is named twice for users"),
+        (["users", "users"], "data/users.csv is named twice for users"),
+        (["users=-"], "stdin has no name that tells its format: say --format csv|tsv|json|ndjson"),
+        (
+            ["users=-", "orders=-", "--format", "csv"],
+            "only one dataset can be read from stdin, not users=- and orders=-",
+        ),
+        (["users=-", "users=-", "--format", "csv"], "stdin is named twice for users"),
+        *((["--delimiter", each], "--delimiter: choose tab, or one ASCII character") for each in '"\\\n\r\0_a7§'),
+        (["--delimiter", ""], "--delimiter: choose tab, or one ASCII character"),
+        *(
+            (["--encoding", each], f"--encoding: Python knows no encoding of text by the name '{each}'")
+            for each in ("", "nonsense", "base64", "hex", "rot13", "idna", "punycode", "undefined", "locale")
+        ),
         (["--data", "nowhere"], "nowhere holds none of users.csv, products.csv, orders.csv"),
         (["--data", "nowhere", "users"], "nowhere holds no file of users"),
         (["--export", "nowhere/result.json"], "--export: there is no directory nowhere"),
@@ -639,7 +667,7 @@ def test_a_traceback_is_shown_with_v_only(capsys: pytest.CaptureFixture[str]) ->
 def test_a_bug_ends_with_4(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What nobody foresaw is called a bug, in one line, and -v shows where."""
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("nobody saw this")
 
     monkeypatch.setattr("loader.pipeline.judge", broken)
@@ -671,12 +699,13 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (b"", "is empty"),
         (b"\xff\xfei\x00d\x00", "is UTF-16"),
-        (b"\x1f\x8b\x08\x00", "is gzipped"),
+        (b"\x1f\x8b\x08\x00", "is compressed by gzip"),
+        (b"\x28\xb5\x2f\xfd\0", "is compressed by zstd"),
         (b"id,name\n1,a\n", "lacks 'email'"),
         (b"id,name,email,id\n", "more than once"),
         (b"id,name,e-mail,email\n", "'e-mail'"),
         (b'"id,name,email\n', "not a header"),
-        (b"id,name,em\xff\n", "not UTF-8"),
+        (b"id,name,em\xff\n", "cannot be decoded: it holds the byte 0xFF"),
     ],
 )
 def test_a_source_that_is_unusable(content: bytes, told: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -900,10 +929,10 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def started(*arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+def started(*arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator["subprocess.Popen[bytes]"]:
     """The program at work, which is not left behind whatever happens."""
     with subprocess.Popen(
-        command(*arguments), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command(*arguments), env=environment(), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         try:
             yield process
@@ -1048,9 +1077,9 @@ def test_a_signal_before_the_load_stops_it(monkeypatch: pytest.MonkeyPatch) -> N
     """A Ctrl-C that comes when signals are heeded, and the load has not begun, is not lost."""
     load = cli._Command._load
 
-    async def load_late(self: cli._Command) -> None:
+    async def load_late(self: cli._Command, executor: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
-        await load(self)
+        await load(self, executor)
 
     monkeypatch.setattr(cli._Command, "_load", load_late)
     assert main([]) == 130

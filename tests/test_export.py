@@ -221,8 +221,11 @@ def test_cells_are_told_as_they_stood() -> None:
         {"name": "\\udcff", "id": "1", "email": "a@x.io", "_raw": "\\udcff,1,a@x.io"},
         {"name": "é", "id": " 7 ", "email": "b@x.io"},
         {"price": 1.5, "id": 0, "name": None},
-        {"price": "12345678901234567890.10", "id": 2},
+        {"price": 12345678901234567890.10, "id": 2},
     ]
+    text = Path("result.json").read_text(encoding="utf-8")
+    assert '"price": 1.50,' in text
+    assert '"price": 12345678901234567890.10,' in text
 
 
 # --- whole or not at all ---------------------------------------------------------------------------------------------

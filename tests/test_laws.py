@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from loader import RejectLimit
 from loader.core.errors import SourceError, TargetError
-from tests import oracle
 from tests.laws import (
     NAMES,
-    POOLS,
+    SAMPLE,
     BreakingSource,
     Content,
     Draft,
     Files,
+    Pool,
     Schedule,
     Setting,
     Trial,
@@ -170,7 +170,8 @@ def faulty(draw: st.DrawFn) -> Content:
     rows = {
         name: draw(
             st.lists(
-                st.builds(Draft, st.tuples(*(st.sampled_from(sound + bad) for sound, bad in _pools(name)))), max_size=10
+                st.builds(Draft, st.tuples(*(st.sampled_from(sound + bad) for sound, bad, _ in _pools(name)))),
+                max_size=10,
             )
         )
         for name in NAMES
@@ -180,8 +181,8 @@ def faulty(draw: st.DrawFn) -> Content:
     )
 
 
-def _pools(name: str) -> list[tuple[list[str], list[str]]]:
-    return [pool for (dataset, _), pool in POOLS.items() if dataset == name]
+def _pools(name: str) -> list[Pool]:
+    return [pool for (dataset, _), pool in SAMPLE.pools.items() if dataset == name]
 
 
 @law
@@ -262,13 +263,15 @@ def test_a_share_of_rejects_is_judged_at_the_end(content: Content, setting: Sett
 def _check_cut_short(trial: Trial, names: Mapping[str, int]) -> None:
     """What must be so when datasets failed after so many records: that of a serial loop that fails there as well."""
     rows = {name: given[: trial.report.tallies[name].counts.read] for name, given in trial.files.rows.items()}
-    cut = Trial(Files(trial.files.paths, rows), trial.before, trial.after, trial.report, trial.witness)
+    cut = Trial(
+        Files(trial.files.paths, rows, trial.files.models), trial.before, trial.after, trial.report, trial.witness
+    )
     check_all(cut, expected(cut, fails_after=names))
 
 
-def _check_finished(trial: Trial, files: Files, databases: Path, setting: Setting) -> None:
+def check_finished(trial: Trial, files: Files, databases: Path, setting: Setting) -> None:
     """Running again finishes what a trial left, as if it had never been left."""
-    whole = oracle.load(files.rows, trial.before)
+    whole = expected(trial)
     rest = carry_out(files, databases, setting)
     check_all(rest, expected(rest))
     for name, tally in rest.report.tallies.items():
@@ -301,7 +304,7 @@ def test_a_source_that_cannot_be_used_stops_its_dataset(
         assert trial.report.exit_code == 3
         _check_cut_short(trial, {name: 0})
         path.write_bytes(sound)
-        _check_finished(trial, files, directory / "db", Setting())
+        check_finished(trial, files, directory / "db", Setting())
 
 
 @law
@@ -322,7 +325,7 @@ def test_a_source_that_breaks_off_keeps_what_was_committed(
         )
         trial = carry_out(files, directory / "db", setting, jobs)
         _check_cut_short(trial, {name: taken(trial, name)})
-        _check_finished(trial, files, directory / "db", Setting())
+        check_finished(trial, files, directory / "db", Setting())
 
 
 @law
@@ -339,7 +342,7 @@ def test_a_database_that_fails_keeps_what_was_committed(
         trial = carry_out(files, directory / "db", setting, jobs)
         failed = [name for name, tally in trial.report.tallies.items() if tally.problem is error]
         _check_cut_short(trial, {name: taken(trial, name) for name in failed})
-        _check_finished(trial, files, directory / "db", Setting())
+        check_finished(trial, files, directory / "db", Setting())
 
 
 @law
@@ -356,7 +359,7 @@ def test_a_load_that_is_cancelled_says_what_it_did(
             assert trial.report.status in ("interrupted", "complete", "rejects")
         else:
             check_all(trial, expected(trial))
-        _check_finished(trial, files, directory / "db", Setting())
+        check_finished(trial, files, directory / "db", Setting())
 
 
 class CancelledInCommit(Schedule):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from loader import ledger
+from loader.core.keys import KeySet
 from loader.core.records import Cause, Place, Reason
 from loader.ledger import Ledger
 
@@ -28,7 +29,7 @@ def promptly(steps: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 WAKES: dict[str, Callable[[Ledger], None]] = {
     "open": lambda ledger: ledger.open(False),
-    "add": lambda ledger: ledger.add([1]),
+    "add": lambda ledger: ledger.add(KeySet([1])),
     "close": lambda ledger: ledger.close(True),
     "close unfinished": lambda ledger: ledger.close(False),
 }
@@ -84,7 +85,7 @@ def test_who_gives_up_is_no_hindrance() -> None:
         first, second = (asyncio.create_task(told.later_than(told.version)) for _ in range(2))
         await asyncio.sleep(0)
         first.cancel()
-        told.add([1])
+        told.add(KeySet([1]))
         await second
         assert first.cancelled() or await asyncio.gather(first, return_exceptions=True)
 
@@ -107,7 +108,7 @@ def test_no_key_is_missed(seed: int) -> None:
             told.open(False)
             for key in range(20):
                 await pause()
-                told.add([key])
+                told.add(KeySet([key]))
             await pause()
             told.close(True)
 

@@ -13,6 +13,7 @@ from attrs import frozen
 from loader.core import judging
 from loader.pipeline import _Lane
 from tests.laws import (
+    SAMPLE,
     Content,
     Draft,
     Schedule,
@@ -57,7 +58,7 @@ class SlowUsers(Schedule):
         self._tries = 40
 
     async def hold(self, name: str) -> None:
-        while name == "users" and self._tries and not count(self._databases, "orders"):
+        while name == "users" and self._tries and not count(self._databases, SAMPLE["orders"]):
             self._tries -= 1
             await asyncio.sleep(0.01)
 

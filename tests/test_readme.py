@@ -1,6 +1,7 @@
 """The README says what is so."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,9 +10,13 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from attrs import fields
 
 from loader.cli import main, parser
-from tests.test_cli import NAMES, ROOT, command, environment, of, result, rows, settle_in, stored
+from loader.core.dataset import Dataset
+from loader.core.kinds import GALLERY
+from loader.sources import FORMATS
+from tests.test_cli import NAMES, ROOT, environment, of, result, rows, settle_in, stored, write
 from tests.test_export import SCHEMA, of_right_form
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -70,6 +75,17 @@ def test_the_reasons_are_all_there() -> None:
     assert told == SCHEMA["$defs"]["code"]["enum"]
 
 
+def test_the_types_are_all_there() -> None:
+    """The table of types is that of the code: name, text form and column of each."""
+    assert table("| type | text | column |") == [[f"`{name}`", form, column] for name, form, column in GALLERY]
+
+
+def test_what_a_dataset_says_is_all_there() -> None:
+    """The table of arguments has all that a Dataset takes besides its name and model."""
+    told = [name for row in table("| argument | says |") for name in re.findall(r"`(\w+)`", row[0])]
+    assert told == [each.name for each in fields(Dataset) if each.init][2:]
+
+
 def test_the_result_is_as_shown() -> None:
     """The JSON example has the form of a result, and what it shows of the sample is what a run tells."""
     [block] = blocks("json")
@@ -117,34 +133,30 @@ def test_the_second_run_is_as_told() -> None:
     assert told in README
 
 
-def test_the_python_runs() -> None:
-    """The Python block loads the sample, prints the rejections, and then the counts."""
-    [block] = blocks("python")
+def printed(block: str) -> list[str]:
+    """The lines that a block of Python prints, run in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", block], env=environment(), capture_output=True, timeout=60, check=True
     )
-    lines = done.stdout.decode().splitlines()
+    return done.stdout.decode().splitlines()
+
+
+def test_the_python_runs() -> None:
+    """The first block of Python loads the sample, prints the rejections, and then the counts."""
+    [block] = [block for block in blocks("python") if "import loader\n" in block and "loader.rows" not in block]
+    lines = printed(block)
     assert len(lines) == 9
     assert any(line.startswith("data/orders.csv:8 foreign-key: product_id no product 7") for line in lines)
     assert lines[-1].startswith("rejects Counts(read=30, inserted=22")
     assert stored() == (8, 8, 6)
 
 
-def test_the_bigger_files_are_made_and_loaded_as_told() -> None:
-    """The commands that show the view at work do what they say; here with fewer rows."""
-    [make, load] = next(block for block in blocks("sh") if "generate.py" in block).splitlines()
-    fewer = re.sub(r"(--\w+ \d+)000\b", r"\1", make.replace("tests/", f"{ROOT}/tests/"))
-    assert fewer != make
-    python = ".venv/bin/python"
-    subprocess.run([sys.executable, *fewer.removeprefix(python).split()], env=environment(), timeout=60, check=True)
-    assert load.startswith(f"{python} -m loader ")
-    done = subprocess.run(
-        command("-q", *load.split()[3:]), env=environment(), capture_output=True, timeout=60, check=False
-    )
-    assert done.returncode == 0
-    assert all(stored("big"))
-    assert all(Path("big/rejects", f"{name}.csv").exists() for name in ("users", "orders"))
-    assert result("big/result.json")["run"]["status"] == "rejects"
+def test_the_rows_are_loaded() -> None:
+    """The second block of Python loads one of its two rows, and prints why the other is rejected."""
+    [block] = [block for block in blocks("python") if "loader.rows" in block]
+    [line] = printed(block)
+    assert line.startswith("sign-ups#2 constraint-error: name must have a value")
+    assert rows("users") == [(11, "Kim", "kim@example.com")]
 
 
 def test_what_is_named_is_there() -> None:
@@ -168,9 +180,10 @@ def test_the_house_is_all_told() -> None:
 
 
 def test_the_parts_are_all_named() -> None:
-    """Each dependency is named with its reason."""
+    """Each dependency, an extra's too, is named with its reason."""
     project = PROJECT["project"]
-    names = [re.split(r"[<>=]", each)[0] for each in project["dependencies"]]
+    extras = [each for name, extra in project["optional-dependencies"].items() if name != "test" for each in extra]
+    names = [re.split(r"[<>=]", each)[0] for each in (*project["dependencies"], *extras)]
     assert [name for name in names if f"[{name}](" not in README] == []
     assert f"`{project['name']}`" in README
     assert f"max-rejects = {PROJECT['tool']['loader']['max-rejects']}" in README
@@ -184,3 +197,91 @@ def test_the_picture_is_one_of_the_view() -> None:
     text = "".join(root.itertext()).replace("\xa0", " ")
     for word in (*NAMES, "Progress", "Inserted", "Latest rejects", "users.csv:"):
         assert word in text
+
+
+# --- all that can be run ---------------------------------------------------------------------------------------------
+
+STEP = re.compile(
+    r"^```(?P<language>\w+)\n(?P<code>.*?)^```$"
+    r"|^In line (?P<line>\d+) of `(?P<file>\S+)`, write `(?P<new>\S+)` instead of `(?P<old>\S+)`\.$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the commands need of a checkout, in a directory in which any `python` runs this very loader."""
+    made = tmp_path / "checkout"
+    for name in ("pyproject.toml", "tests/benchmarks/generate.py", *(f"data/{name}.csv" for name in NAMES)):
+        write(f"{made}/{name}", (ROOT / name).read_text(encoding="utf-8").rstrip("\n"))
+    python = write(f"{made}/.venv/bin/python", "#!/bin/sh", f'exec "{sys.executable}" "$@"')
+    python.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{python.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p loader.pytest_plugin")
+    return made
+
+
+def run(place: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(arguments, cwd=place, env=environment(), capture_output=True, timeout=60, text=True)
+
+
+def take(step: re.Match[str], place: Path) -> tuple[Path, "subprocess.CompletedProcess[str] | None"]:
+    """Do what the README says, and return where one is then and how it ended, if it was to be run.
+
+    A sample of data is made smaller; Python that begins with the name of a file goes to its end.
+    """
+    code = step["code"]
+    if step["line"]:
+        file, at = place / step["file"], int(step["line"]) - 1
+        lines = file.read_text(encoding="utf-8").splitlines()
+        assert lines[at].count(step["old"]) == 1
+        lines[at] = lines[at].replace(step["old"], step["new"])
+        write(str(file), *lines)
+    elif step["language"] == "sh":
+        fewer = re.sub(r"(--[a-z]+ \d+)000\b", r"\1", code)
+        done = run(place, "bash", "-c", f"trap 'pwd >&2' EXIT\n{fewer}")
+        return Path(done.stderr.splitlines()[-1]), done
+    elif name := re.match(r"# (\w+\.py)\n", code):
+        with (place / name[1]).open("a", encoding="utf-8") as end:
+            end.write(code)
+    elif step["language"] == "python":
+        return place, run(place, sys.executable, "-W", "error", "-c", code)
+    return place, None
+
+
+def test_all_that_is_shown_can_be_done(checkout: Path) -> None:
+    """Each block of shell and Python, and each edit between them, works in its turn; a section begins in the checkout.
+
+    Of the two blocks that install, which the gate runs, only the part that loads the sample is done here.
+    """
+    [install, test, *_] = blocks("sh")
+    text = README.replace(install, install.rpartition(" && ")[2]).replace(test, "")
+    taken: list[re.Match[str]] = []
+    failed: list[str] = []
+    told = ""
+    for section in text.split("\n## "):
+        place = checkout
+        for step in STEP.finditer(section):
+            place, done = take(step, place)
+            taken.append(step)
+            if done and done.returncode:
+                failed.append(step["code"])
+            told += done.stdout if done else ""
+    assert failed == [block for block in blocks("sh") if "--init" in block]
+    assert sum(step["language"] in ("sh", "python") for step in taken) == len(blocks("sh") + blocks("python"))
+    assert sum(step["language"] is None for step in taken) == README.count("\nIn line ")
+    assert {step["language"] for step in taken} == {"sh", "python", "json", None}
+    assert "1 passed" in told
+
+    shop, big = checkout.parent / "shop/result.json", checkout / "big/result.json"
+    totals = result(shop)["totals"]
+    assert f"Now {totals['inserted']} are inserted" in README
+    assert f"{totals['unchanged']} unchanged, {totals['rejected']} rejected." in README
+    assert result(big)["run"]["status"] == "rejects"
+    assert all(stored(big.parent))
+
+
+def test_the_formats_are_all_there() -> None:
+    """The table of formats names every ending that a file may have, and no other."""
+    told = [ending for row in table("| ending | rows are |") for ending in re.findall(r"`\.(\w+)`", row[0])]
+    assert told == list(FORMATS)

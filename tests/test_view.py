@@ -115,6 +115,24 @@ def test_no_line_is_wider_than_the_screen(width: int, events: list[Event]) -> No
     assert [line.split()[1] for line in lines[2:5]] == list(NAMES)
 
 
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_what_has_no_size_has_no_time_left(width: int) -> None:
+    """Of a pipe the counts and the pace are shown, and a bar that is full when it is done."""
+    events: list[Event] = [
+        Opened("users", frozenset({"csv"}), (), 0),
+        Read("users", 1_000, 0),
+        Committed("users", 1_000, 0, 0),
+    ]
+    lines = frame(width, events)
+    assert (
+        cells(lines, "users")[2:]
+        == ["1,000", "1,000", *(["0"] if width == 120 else []), "0"]
+        + ({40: [], 80: ["100"], 120: ["100", *["users.csv", "→", "users.db"]]}[width])
+    )
+    done = frame(width, [*events, Closed("users", "complete", None, 10.0)])
+    assert "done" in cells(done, "users") or width == 40
+
+
 def test_at_80_columns() -> None:
     """The table has progress, counts, pace and what a lane waits for; below are the latest rejects."""
     lines = frame(80, START + MIDDLE)

@@ -1,146 +1,248 @@
 """What is declared of a kind of record, and what loader works out from the declaration."""
 
+import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from operator import attrgetter
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import attrs
-from attrs import Attribute, field, frozen
-from attrs.validators import and_, optional
+from attrs import evolve, field, frozen
 
+from loader.core.columns import Check, column_check
 from loader.core.errors import DeclarationError
-from loader.core.values import KINDS, Kind
+from loader.core.fields import Field, Group, field_of, has_hook
 
-Validator = Callable[[Any, "Attribute[Any]", Any], Any]
+Names = str | tuple[str, ...]
+"""A field, or several that are taken together."""
 
-_All: Any = type(and_())
-_Optional: Any = type(optional(and_()))
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
-@frozen
-class Field:
-    """A field of a record: its type, and whether it must have a value."""
+def _joined(names: str | Iterable[str]) -> Names:
+    """A name, or several that are taken together; a tuple of one says the same as that one."""
+    match names if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names):
+        case (name,):
+            return name
+        case joined:
+            return joined
 
-    name: str
-    kind: Kind
-    nullable: bool
-    attribute: "Attribute[Any]"
 
-    @property
-    def optional(self) -> bool:
-        """Whether a row may leave the field out."""
-        return self.nullable or self.attribute.default is not attrs.NOTHING
+def _listed(names: str | Iterable[str | Iterable[str]]) -> tuple[Any, ...]:
+    """The names, of which a single one needs no tuple around it."""
+    return tuple(map(_joined, names)) if isinstance(names, Iterable) and not isinstance(names, str) else (names,)
 
-    def checks(self, value: object = ...) -> Iterator[Validator]:
-        """The validators that a value has to pass, one by one; by default, all that there are."""
-        pending = [self.attribute.validator]
-        while pending:
-            match pending.pop(0):
-                case _All(_validators=parts):
-                    pending[:0] = parts
-                case _Optional(validator=part):
-                    pending[:0] = [part] if value is not None else []
-                case None:
-                    pass
-                case one:
-                    yield one
 
-    def absent(self) -> object:
-        """What a row gets that has no value here: the default, else None; ValueError if it must have one."""
-        default = self.attribute.default
-        if default is attrs.NOTHING:
-            if self.nullable:
-                return None
-            raise ValueError("must have a value")
-        factory = getattr(default, "factory", None)
-        return factory() if factory else default
+def _by_joined(references: Mapping[Any, str]) -> Mapping[Names, str]:
+    if not isinstance(references, Mapping):
+        return references
+    return {_joined(names): name for names, name in references.items()}
 
 
 @frozen(eq=False)
 class Dataset:
     """A declared kind of record.
 
-    `name` is that of the dataset, its files and its table. `model` is any attrs class. `key` names the field that
-    identifies a record, `unique` those whose value a record wants alone, `nocase` those of the unique ones whose text
-    is compared without regard to the case of ASCII letters, and `references` those that hold a key of another dataset.
+    `name` is that of the dataset and its files, `model` any attrs class. `key` names the field, or the fields, that
+    identify a record. `unique` are the fields, or combinations of fields, whose values a record wants alone; `nocase`
+    those among them whose text is compared without regard to the case of ASCII letters. `references` say which fields
+    hold a key of which dataset; one of the own dataset must be that of an earlier row.
+
+    `columns` are the columns of fields that go by another name in a source, or a function from each field's name to
+    that of its column. `table` is the name of the table, and `database` that of the file it is in; both are the
+    dataset's name, if nothing is said.
 
     Raises DeclarationError, naming class and field, if that cannot be loaded.
     """
 
     name: str
     model: Any
-    key: str
-    unique: tuple[str, ...] = ()
-    nocase: tuple[str, ...] = ()
-    references: Mapping[str, str] = field(factory=dict)
+    key: Names = field(default=(), converter=_joined)
+    unique: tuple[Names, ...] = field(default=(), converter=_listed)
+    nocase: tuple[str, ...] = field(default=(), converter=_listed)
+    references: Mapping[Names, str] = field(factory=dict, converter=_by_joined)
+    columns: Mapping[str, str] | Callable[[str], str] = field(factory=dict)
+    table: str = field(default=attrs.Factory(lambda self: self.name, takes_self=True))
+    database: str = field(default=attrs.Factory(lambda self: self.name, takes_self=True))
     fields: tuple[Field, ...] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise DeclarationError(f"dataset {self.name!r}: a name is an ASCII letter, then letters, digits and '_'")
-        if not attrs.has(self.model):
+        for name in (self.name, self.table, self.database):
+            if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower().startswith("sqlite_"):
+                raise DeclarationError(f"dataset {name!r}: a name is an ASCII letter, then letters, digits and '_'")
+        if not isinstance(self.model, type) or not attrs.has(self.model):
             raise DeclarationError(f"dataset {self.name!r}: {self.model!r} is not an attrs class")
         try:
             hints = get_type_hints(self.model)
-        except NameError as error:
+        except Exception as error:
             raise self._fault(f"has a type that is not there: {error}") from error
-        object.__setattr__(self, "fields", tuple(self._field(a, hints) for a in attrs.fields(self.model)))
-        for role in ((self.key,), self.unique, self.nocase, self.references):
-            for name in role:
+        self._look_at_shapes()
+        rename = self.columns if callable(self.columns) else self.columns.get
+        try:
+            fields = tuple(
+                field_of(self.model, each, hints.get(each.name, each.type), rename) for each in attrs.fields(self.model)
+            )
+        except ValueError as error:
+            raise self._fault(str(error)) from None
+        object.__setattr__(self, "fields", fields)
+        self._look_at_names()
+        self._look_at_groups()
+        if _has_own_init(self.model):
+            names = [each.attribute.alias or each.name for each in self.loaded]
+            try:
+                inspect.signature(self.model.__init__).bind(None, **dict.fromkeys(names))
+            except TypeError as error:
+                raise self._fault(f"has an __init__ that does not take its fields: {error}") from None
+
+    def _look_at_shapes(self) -> None:
+        if not isinstance(self.references, Mapping):
+            raise self._fault(f"has references that are no mapping from fields to datasets: {self.references!r}")
+        if not callable(self.columns) and not isinstance(self.columns, Mapping):
+            raise self._fault(f"has columns that are neither a mapping nor a function: {self.columns!r}")
+        for what, roles in (
+            ("key", (self.key,) if self.key != () else ()),
+            ("unique", self.unique),
+            ("nocase", self.nocase),
+            ("references", tuple(self.references)),
+        ):
+            for names in roles:
+                parts = (names,) if isinstance(names, str) else names
+                is_sound = isinstance(parts, tuple) and all(isinstance(name, str) and name for name in parts)
+                if not is_sound or not parts or len(set(parts)) < len(parts):
+                    raise self._fault(f"{what}: a field, or several different ones in a tuple, not {names!r}")
+
+    def _look_at_names(self) -> None:
+        renamed = () if callable(self.columns) else tuple(self.columns)
+        for role in (*self.unique, self.nocase, *self.references, renamed, self.key):
+            for name in _names(role):
                 if name not in self.names:
                     raise self._fault(f"has no field {name!r}")
-        if self.fields[self.key_at].optional:
-            raise self._fault(f"{self.key}: each record brings a key of its own")
-        if self.key in self.unique:
-            raise self._fault(f"{self.key}: a key is unique without being named so")
+        for names, what in ((tuple(map(str.lower, self.names)), "fields"), (self.header, "columns")):
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise self._fault(f"{twice[0]}: two {what} have that name")
+        for one in self.loaded:
+            if not isinstance(one.column, str):
+                raise self._fault(f"{one.name}: the name of its column is no text: {one.column!r}")
+            if one.column.startswith("_"):
+                raise self._fault(
+                    f"{one.name}: columns that begin with '_' are loader's own, as {one.column!r} would be"
+                )
+
+    def _look_at_groups(self) -> None:
+        if not self.key:
+            raise self._fault(
+                "has no key: it tells a record that is stored already from a new one, and is what others refer to; "
+                'name one, as key="id" or key=("order_id", "line")'
+            )
+        for one in self.key_group.fields:
+            if one.optional or not one.attribute.init:
+                raise self._fault(f"{one.name}: each record brings a key of its own")
+        keys = [set(_names(self.key))]
+        for names in self.unique:
+            if set(_names(names)) in keys:
+                raise self._fault(f"{', '.join(_names(names))}: is unique already, without being named so again")
+            keys.append(set(_names(names)))
+        in_groups = {name for names in self.unique for name in _names(names)}
         for name in self.nocase:
-            if name not in self.unique or self.fields[self.names.index(name)].kind.type is not str:
+            if name not in in_groups or self.fields[self.names.index(name)].kind.column != "TEXT":
                 raise self._fault(f"{name}: only text that is unique can be compared without regard to case")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the declaration only: validators may be closures, and are found again through the model."""
-        return Dataset, (self.name, self.model, self.key, self.unique, self.nocase, self.references)
-
-    def _field(self, attribute: "Attribute[Any]", hints: Mapping[str, Any]) -> Field:
-        kind, nullable = _kind_of(hints.get(attribute.name))
-        if kind is None:
-            names = ", ".join(sorted(known.__name__ for known in KINDS))
-            raise self._fault(f"{attribute.name}: a field's type is one of {names}, or one of them | None")
-        if not attribute.init or attribute.kw_only or attribute.name.startswith("_"):
-            raise self._fault(f"{attribute.name}: a field is a positional argument whose name begins with a letter")
-        if getattr(attribute.default, "takes_self", False):
-            raise self._fault(f"{attribute.name}: a default that depends on other fields cannot be loaded")
-        return Field(attribute.name, kind, nullable, attribute)
 
     def _fault(self, text: str) -> DeclarationError:
         return DeclarationError(f"dataset {self.name!r}: class {self.model.__name__} {text}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the declaration only: validators may be closures, and are found again through the model."""
+        return Dataset, tuple(getattr(self, each.name) for each in attrs.fields(Dataset) if each.init)
+
+    def _group(self, names: Names) -> Group:
+        at = tuple(self.names.index(name) for name in _names(names))
+        nocase = frozenset(self.names.index(name) for name in self.nocase)
+        return Group(at, nocase & set(at), tuple(self.fields[each] for each in at))
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(each.name for each in self.fields)
 
     @cached_property
-    def key_at(self) -> int:
-        return self.names.index(self.key)
+    def loaded(self) -> tuple[Field, ...]:
+        """The fields that come from a source; the others are the model's own affair."""
+        return tuple(each for each in self.fields if each.attribute.init)
 
     @cached_property
-    def unique_at(self) -> tuple[int, ...]:
-        return tuple(self.names.index(name) for name in self.unique)
+    def header(self) -> tuple[str, ...]:
+        """The columns of a source that the loaded fields come from."""
+        return tuple(each.column for each in self.loaded)
 
     @cached_property
-    def references_at(self) -> Mapping[int, str]:
-        return {self.names.index(name): upstream for name, upstream in self.references.items()}
+    def key_group(self) -> Group:
+        return evolve(self._group(self.key), nocase=frozenset())
 
     @cached_property
-    def values(self) -> Any:
-        """A function from an instance of the model to the tuple of its values."""
-        get = attrgetter(*self.names)
-        return get if len(self.names) > 1 else lambda instance: (get(instance),)
+    def unique_groups(self) -> tuple[Group, ...]:
+        return tuple(map(self._group, self.unique))
+
+    @cached_property
+    def claim_groups(self) -> tuple[Group, ...]:
+        """What a record wants alone."""
+        return self.key_group, *self.unique_groups
+
+    @cached_property
+    def reference_groups(self) -> Mapping[Group, str]:
+        return {evolve(self._group(names), nocase=frozenset()): name for names, name in self.references.items()}
+
+    @cached_property
+    def construct(self) -> Callable[..., Any]:
+        """A function from the values of the loaded fields to an instance of the model."""
+        attributes = [each.attribute for each in self.loaded]
+        model: Callable[..., Any] = self.model
+        by_name = _has_own_init(model) or any(each.kw_only for each in attributes)
+        if not by_name and not any(getattr(each.default, "takes_self", False) for each in attributes):
+            return model
+        names = [each.alias or each.name for each in attributes]
+
+        def construct(*values: object) -> Any:
+            given = zip(names, values, strict=True)
+            return model(**{name: value for name, value in given if value is not attrs.NOTHING})
+
+        return construct
+
+    @cached_property
+    def stored(self) -> Callable[[Any], tuple[object, ...]]:
+        """A function from an instance of the model to what the database keeps of it."""
+        get: Any = attrgetter(*(each.attribute.name for each in self.fields))
+        values = get if len(self.fields) > 1 else lambda instance: (get(instance),)
+        stores = [None if each.certain else each.store for each in self.fields]
+        if not any(stores):
+            return values
+        pairs = tuple(stores)
+        return lambda instance: tuple(
+            [store(value) if store else value for store, value in zip(pairs, values(instance), strict=True)]
+        )
+
+    @cached_property
+    def checks(self) -> tuple[Check, ...] | None:
+        """A check of each field, by which a record is beyond doubt; None if only the model can tell."""
+        checks = [column_check(each.attribute.validator) for each in self.fields]
+        if None in checks or any(each.attribute.converter or not each.attribute.init for each in self.fields):
+            return None
+        if any(each.is_derived or (each.kind.as_is and not each.certain) for each in self.fields):
+            return None
+        if has_hook(self.model) or not _is_made_by_attrs(self.model):
+            return None
+        return tuple(check for check in checks if check)
+
+    @cached_property
+    def held(self) -> "Dataset":
+        """What instances hold: fields of the same types and with the same validators, and nothing else of the model."""
+        hints = get_type_hints(self.model)
+        attributes = [each.attribute for each in self.fields]
+        parts = {
+            each.name: field(type=hints.get(each.name, each.type), validator=each.validator) for each in attributes
+        }
+        model = attrs.make_class(self.model.__name__, parts)
+        return evolve(self, model=model, columns={each.name: each.column for each in self.fields})
 
     @property
     def singular(self) -> str:
@@ -148,33 +250,60 @@ class Dataset:
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", self.model.__name__).lower()
 
 
-def _kind_of(hint: Any) -> tuple[Kind | None, bool]:
-    if get_origin(hint) in (Union, UnionType):
-        given = [one for one in get_args(hint) if one is not NoneType]
-        return (KINDS.get(given[0]) if len(given) == 1 else None), len(given) < len(get_args(hint))
-    return KINDS.get(hint), False
+def _names(names: Names) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _has_own_init(model: Any) -> bool:
+    code = getattr(model.__init__, "__code__", None)
+    return code is None or not code.co_filename.startswith("<attrs generated")
+
+
+def _is_made_by_attrs(model: Any) -> bool:
+    """Whether nothing but what attrs has written happens when an instance is made."""
+    plain = model.__new__ is object.__new__ and type(model).__call__ is type.__call__
+    return plain and not _has_own_init(model)
 
 
 def in_reference_order(datasets: Iterable[Dataset]) -> list[Dataset]:
     """The datasets, each behind those that it refers to; else in the order given.
 
-    Raises DeclarationError for two of one name, a reference to a dataset that is not there, and references in a circle.
+    Raises DeclarationError for two of one name or table, a reference to a dataset that is not there, or whose key is
+    of another type, and references in a circle.
     """
     known: dict[str, Dataset] = {}
+    tables: dict[tuple[str, str], Dataset] = {}
     for dataset in datasets:
         if dataset.name in known:
             raise DeclarationError(f"two datasets are named {dataset.name!r}")
-        known[dataset.name] = dataset
+        place = (dataset.database, dataset.table.lower())
+        if place in tables:
+            both = f"datasets {tables[place].name!r} and {dataset.name!r}"
+            raise DeclarationError(f"{both} have the same table {dataset.table!r} in {dataset.database!r}")
+        known[dataset.name] = tables[place] = dataset
     for dataset in known.values():
-        for name, upstream in dataset.references.items():
+        for group, upstream in dataset.reference_groups.items():
             if upstream not in known:
                 raise DeclarationError(
-                    f"dataset {dataset.name!r}: {name} refers to dataset {upstream!r}, which is not there"
+                    f"dataset {dataset.name!r}: {group.name} refers to dataset {upstream!r}, which is not there"
                 )
+            _look_at_reference(dataset, group, known[upstream])
     try:
         graph = {name: dict.fromkeys(one.references.values()) for name, one in known.items()}
+        for name, upstreams in graph.items():
+            upstreams.pop(name, None)
         order = TopologicalSorter(graph).static_order()
         return [known[name] for name in order]
     except CycleError as error:
         circle = " -> ".join(reversed(error.args[1]))
         raise DeclarationError(f"datasets refer to each other in a circle: {circle}") from None
+
+
+def _look_at_reference(dataset: Dataset, group: Group, upstream: Dataset) -> None:
+    here = [one.kind.name for one in group.fields]
+    there = [one.kind.name for one in upstream.key_group.fields]
+    if here != there:
+        raise DeclarationError(
+            f"dataset {dataset.name!r}: class {dataset.model.__name__} {group.name}: is of type {', '.join(here)}, and "
+            f"the key of {upstream.name!r} that it refers to, {upstream.key_group.name}, of type {', '.join(there)}"
+        )

@@ -43,6 +43,12 @@ class TargetError(LoaderError):
     title = "database cannot be used"
 
 
+class ParsingError(LoaderError):
+    """What parses blocks has broken down."""
+
+    title = "parsing cannot go on"
+
+
 class RejectLimitError(LoaderError):
     """More records of a dataset were rejected than allowed."""
 

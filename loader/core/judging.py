@@ -4,26 +4,33 @@ A record that shares no claim with any other and whose references are all there 
 rest, the contested, are gone through one by one.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import compress, count
-from operator import itemgetter
 
 from attrs import Factory, define, frozen
 
+from loader.core.claims import Claimed
 from loader.core.dataset import Dataset
+from loader.core.fields import Group
 from loader.core.keys import KeySet
-from loader.core.records import Batch, Cause, Reason
-from loader.core.values import fold, shown
+from loader.core.records import Batch, Cause, Place, Reason
+from loader.core.values import shortened, shown
 
 Record = tuple[object, ...]
 
 
 @frozen
 class Absent:
-    """Keys that a reference names in vain, each with the rejection that is the cause, if one is known."""
+    """Keys that a reference names in vain, each with the rejection that is the cause, if one is known.
+
+    Those of the own dataset, `among_rows`, may yet be those of rows before, whose rejections are causes as long as
+    there is `room` for more.
+    """
 
     singular: str
     keys: Mapping[object, Cause | None]
+    among_rows: bool = False
+    room: int = 0
 
 
 @frozen
@@ -42,39 +49,40 @@ class Verdict:
     inserts: Sequence[Record] = ()
     updates: list[Record] = Factory(list)
     unchanged: int = 0
-    keys: list[object] = Factory(list)
+    keys: KeySet = Factory(KeySet)
     refusals: list[Refusal] = Factory(list)
-
-
-def claims(dataset: Dataset, batch: Batch) -> dict[int, set[object]]:
-    """By field index, the values that the rows of a batch want alone: their keys and unique values."""
-    return {at: set(_folded(dataset, at, batch.column(at))) for at in (dataset.key_at, *dataset.unique_at)}
 
 
 def judge(
     dataset: Dataset,
     batch: Batch,
+    claimed: Sequence[Claimed],
     stored: Sequence[Record],
-    absent: Mapping[int, Absent],
+    absent: Mapping[Group, Absent],
     committed: KeySet,
+    place: Callable[[int], Place],
     update: bool = False,
 ) -> Verdict:
-    """Judge a batch against the stored records that hold one of its claims.
+    """Judge a batch, with its claims by group, against the stored records that hold one of them.
 
-    `absent` has by field index what references name in vain. `committed` are the keys that this run has stored or found
-    unchanged so far: the first in the file wins. With `update`, a record of an earlier run gives way to one of its key.
+    `absent` has what references name in vain. `committed` are the keys that this run has stored or found unchanged so
+    far: the first in the file wins. `place` tells where the row of a line stands. With `update`, a record of an earlier
+    run gives way to one of its key.
 
     A row that is refused for another reason is held only against the rows before it, not against what an earlier run
     stored; so a second run, which finds the rows behind it stored as well, gives the same reasons as the first.
     """
     verdict = Verdict()
     held = _Held(dataset, stored, committed)
+    contested = _contested(dataset, batch, claimed, stored, absent)
+    earlier = _Earlier(dataset, batch, held, contested, place, max((each.room for each in absent.values()), default=0))
     settled: set[int] = set()  # records that are not to be inserted
-    for row in _contested(dataset, batch, stored, absent):
-        reasons = [*row.reasons, *_dangling(dataset, row, absent)]
-        key = row.values.get(dataset.key_at)
+    for row in contested:
+        key = dataset.key_group.of(row.values)
         holder = held.records.get(key)
-        if row.record is not None and row.record == holder and not reasons:
+        is_stored = row.record is not None and row.record == holder
+        reasons = [*row.reasons, *_dangling(row, absent, earlier, is_stored)]
+        if is_stored and not reasons:
             verdict.unchanged += 1
             held.ours.add(key)
         else:
@@ -84,15 +92,20 @@ def judge(
                 contests = [contest for contest in contests if held.in_this_run(contest.holder)]
             reasons += contests
             if reasons or row.record is None:
-                verdict.refusals.append(Refusal(row.line, key, tuple(reasons)))
+                refusal = Refusal(row.line, key, tuple(reasons))
+                verdict.refusals.append(refusal)
+                earlier.refuse(refusal)
             else:
                 held.give(row.record, instead_of=holder)
                 if holder is None:
                     continue
                 verdict.updates.append(row.record)
         settled.add(row.at)
-    verdict.inserts = [one for at, one in enumerate(batch.records) if at not in settled] if settled else batch.records
-    verdict.keys = [*map(itemgetter(dataset.key_at), verdict.inserts), *held.ours]
+    if settled:
+        verdict.inserts = [one for at, one in enumerate(batch.records) if at not in settled]
+        verdict.keys = KeySet([*dataset.key_group.of_all(verdict.inserts), *held.ours])
+    else:
+        verdict.inserts, verdict.keys = batch.records, claimed[0].records
     return verdict
 
 
@@ -112,9 +125,9 @@ class _Held:
 
     def __init__(self, dataset: Dataset, stored: Iterable[Record], committed: KeySet) -> None:
         self.records: dict[object, Record] = {}
-        self.unique: dict[int, dict[object, object]] = {at: {} for at in dataset.unique_at}
+        self.unique: dict[Group, dict[object, object]] = {group: {} for group in dataset.unique_groups}
         self.ours: set[object] = set()
-        self._dataset, self._committed = dataset, committed
+        self._key, self._committed = dataset.key_group, committed
         for record in stored:
             self._put(record)
 
@@ -124,31 +137,71 @@ class _Held:
     def give(self, record: Record, instead_of: Record | None) -> None:
         """A record is accepted, and gets what it claims."""
         if instead_of is not None:
-            for at, keys in self.unique.items():
-                keys.pop(_fold_one(self._dataset, at, instead_of[at]), None)
+            for group, keys in self.unique.items():
+                keys.pop(group.fold(group.of(instead_of)), None)
         self._put(record)
-        self.ours.add(record[self._dataset.key_at])
+        self.ours.add(self._key.of(record))
 
     def _put(self, record: Record) -> None:
-        key = record[self._dataset.key_at]
+        key = self._key.of(record)
         self.records[key] = record
-        for at, keys in self.unique.items():
-            if record[at] is not None:
-                keys[_fold_one(self._dataset, at, record[at])] = key
+        for group, keys in self.unique.items():
+            if (value := group.of(record)) is not None:
+                keys[group.fold(value)] = key
 
 
-def _contested(dataset: Dataset, batch: Batch, stored: Sequence[Record], absent: Mapping[int, Absent]) -> list[_Row]:
+class _Earlier:
+    """Which rows of a batch stand before another: what a reference to the own dataset may refer to."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch: Batch,
+        held: _Held,
+        contested: Sequence[_Row],
+        place: Callable[[int], Place],
+        room: int,
+    ) -> None:
+        self._dataset, self._held, self._place, self._room = dataset, held, place, room
+        self._refused: dict[object, Refusal] = {}
+        self._lines: dict[object, int] = {}  # of the records that are accepted without further ado
+        if dataset.name in dataset.references.values():
+            among = {row.at for row in contested}
+            keys = enumerate(dataset.key_group.of_all(batch.records))
+            self._lines = {key: batch.lines[at] for at, key in keys if at not in among}
+
+    def refuse(self, refusal: Refusal) -> None:
+        if refusal.key is not None and len(self._refused) < self._room:
+            self._refused.setdefault(refusal.key, refusal)
+
+    def accepted(self, key: object, line: int) -> bool:
+        return key in self._held.ours or self._lines.get(key, line) < line
+
+    def cause(self, key: object) -> Cause | None:
+        """The rejection of the first row of a key."""
+        refusal = self._refused.get(key)
+        return (
+            None if refusal is None else Cause(self._dataset.name, key, self._place(refusal.line), refusal.reasons[0])
+        )
+
+
+def _contested(
+    dataset: Dataset,
+    batch: Batch,
+    claimed: Sequence[Claimed],
+    stored: Sequence[Record],
+    absent: Mapping[Group, Absent],
+) -> list[_Row]:
     """The drafts, and the records that share a claim with another row or a stored record or lack a reference."""
     suspects: set[int] = set()
-    for at in (dataset.key_at, *dataset.unique_at):
-        values = list(_folded(dataset, at, map(itemgetter(at), batch.records)))
-        shared = set(_folded(dataset, at, map(itemgetter(at), stored)))
-        shared.update(_folded(dataset, at, (draft.values.get(at) for draft in batch.drafts)))
-        shared.update(_repeated(values))
-        shared.discard(None)
-        suspects.update(_among(values, shared))
-    for at, missing in absent.items():
-        suspects.update(_among(list(map(itemgetter(at), batch.records)), missing.keys))
+    for group, claim in zip(dataset.claim_groups, claimed, strict=True):
+        shared = {*claim.drafts, *group.folded(list(group.of_all(stored)))} - {None}
+        if shared or claim.are_repeated:
+            values = group.folded(list(group.of_all(batch.records)))
+            shared.update(_repeated(values) if claim.are_repeated else ())
+            suspects.update(_among(values, shared))
+    for group, missing in absent.items():
+        suspects.update(_among(list(group.of_all(batch.records)), missing.keys))
     rows = [_Row(draft.line, draft.values, draft.reasons) for draft in batch.drafts]
     for at in suspects:
         record = batch.records[at]
@@ -157,48 +210,51 @@ def _contested(dataset: Dataset, batch: Batch, stored: Sequence[Record], absent:
 
 
 def _repeated(values: Sequence[object]) -> Iterator[object]:
-    if len(set(values)) < len(values):
-        seen: set[object] = set()
-        for value in values:
-            if value in seen:
-                yield value
+    seen: set[object] = set()
+    for value in values:
+        if value in seen:
+            yield value
+        elif value is not None:
             seen.add(value)
 
 
-def _among(values: Sequence[object], some: Iterable[object]) -> Iterator[int]:
-    some = set(some)
-    if not some.isdisjoint(values):
+def _among(values: Sequence[object], some: Container[object]) -> Iterator[int]:
+    if some:
         yield from compress(count(), map(some.__contains__, values))
 
 
-def _dangling(dataset: Dataset, row: _Row, absent: Mapping[int, Absent]) -> Iterator[Reason]:
-    for at, missing in absent.items():
-        value = row.values.get(at)
-        if value in missing.keys:
+def _dangling(row: _Row, absent: Mapping[Group, Absent], earlier: _Earlier, is_stored: bool) -> Iterator[Reason]:
+    for group, missing in absent.items():
+        value = group.of(row.values)
+        is_there = missing.among_rows and (is_stored or earlier.accepted(value, row.line))
+        if value in missing.keys and not is_there:
             cause = missing.keys[value]
             message = f"no {missing.singular} {_named(value)}"
+            if missing.among_rows:
+                cause = cause or earlier.cause(value)
+                message += " in an earlier row"
             if cause is not None:
                 message += f": {cause.place} was rejected ({cause.reason})"
-            yield Reason("foreign-key", dataset.names[at], message, value, cause=cause)
+            yield Reason("foreign-key", group.name, shortened(message), value, cause=cause)
 
 
 def _contests(dataset: Dataset, row: _Row, held: _Held, may_replace: bool) -> Iterator[Reason]:
     """The claims of a row that another record holds."""
-    key = row.values.get(dataset.key_at)
+    key = dataset.key_group.of(row.values)
     holder = held.records.get(key)
     if holder is not None and not may_replace:
         message = f"{_named(key)} is stored already{_differences(dataset, row, holder)}"
-        yield Reason("primary-key", dataset.key, message, key, holder=key)
-    for at, keys in held.unique.items():
-        value = row.values.get(at)
-        other = keys.get(_fold_one(dataset, at, value))
+        yield Reason("primary-key", dataset.key_group.name, message, key, holder=key)
+    for group, keys in held.unique.items():
+        value = group.of(row.values)
+        other = keys.get(group.fold(value))
         if other is not None and other != key:
-            message = f"{shown(value)} is {dataset.singular} {_named(other)}'s"
-            yield Reason("unique-error", dataset.names[at], message, value, holder=other)
+            message = f"{_named(value)} is {dataset.singular} {_named(other)}'s"
+            yield Reason("unique-error", group.name, message, value, holder=other)
 
 
 def _differences(dataset: Dataset, row: _Row, holder: Record) -> str:
-    others = [dataset.names[at] for at, value in row.values.items() if value != holder[at]]
+    others = [dataset.fields[at].column for at, value in row.values.items() if value != holder[at]]
     match others:
         case []:
             return ""
@@ -210,13 +266,7 @@ def _differences(dataset: Dataset, row: _Row, holder: Record) -> str:
             return ", with other values"
 
 
-def _named(key: object) -> str:
-    return shown(key) if isinstance(key, str) else str(key)
-
-
-def _folded(dataset: Dataset, at: int, values: Iterable[object]) -> Iterable[object]:
-    return map(fold, values) if dataset.names[at] in dataset.nocase else values
-
-
-def _fold_one(dataset: Dataset, at: int, value: object) -> object:
-    return fold(value) if dataset.names[at] in dataset.nocase else value
+def _named(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_named, value))})"
+    return shown(value) if isinstance(value, str) else str(value)

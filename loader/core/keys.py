@@ -2,45 +2,56 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
+from typing import Any, Self
 
 from pyroaring import BitMap64
 
 
 class KeySet:
-    """A set that only grows. Natural numbers are kept in a roaring bitmap (Lemire et al. 2018), all else in a set."""
+    """A set of keys. Natural numbers are kept in a roaring bitmap (Lemire et al. 2018), all else in a set."""
 
-    def __init__(self) -> None:
-        self._bits = BitMap64()
+    def __init__(self, keys: Iterable[Any] = ()) -> None:
+        keys = keys if isinstance(keys, list) else list(keys)
         self._others: set[object] = set()
+        if set(map(type, keys)) <= {int}:
+            with suppress(OverflowError):  # for what is below 0
+                self._bits = BitMap64(keys)
+                return
+        natural = {key for key in set(keys) if _is_natural(key)}
+        self._bits = BitMap64(map(int, natural))
+        self._others = set(keys) - natural
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._bits if type(key) is int and 0 <= key < 2**64 else key in self._others
+    def __contains__(self, key: Any) -> bool:
+        return int(key) in self._bits if _is_natural(key) else key in self._others
 
     def __len__(self) -> int:
         return len(self._bits) + len(self._others)
 
-    def update(self, keys: Iterable[object]) -> None:
-        bits, others = _split(keys)
-        self._bits |= bits
-        self._others |= others
+    def __iter__(self) -> Iterator[object]:
+        return chain(self._bits, self._others)
 
-    def missing(self, keys: Iterable[object]) -> Iterator[object]:
-        """Those of the keys that are not in the set, each once."""
-        bits, others = _split(keys)
-        yield from bits - self._bits
-        yield from others - self._others
+    def __ior__(self, other: "KeySet") -> Self:
+        self._bits |= other._bits
+        self._others |= other._others
+        return self
 
-    def held(self, keys: Iterable[object]) -> Iterator[object]:
-        """Those of the keys that are in the set, each once."""
-        bits, others = _split(keys)
-        yield from bits & self._bits
-        yield from others & self._others
+    def __or__(self, other: "KeySet") -> "KeySet":
+        return self._of(self._bits | other._bits, self._others | other._others)
+
+    def __sub__(self, other: "KeySet") -> "KeySet":
+        return self._of(self._bits - other._bits, self._others - other._others)
+
+    def __and__(self, other: "KeySet") -> "KeySet":
+        return self._of(self._bits & other._bits, self._others & other._others)
+
+    @classmethod
+    def _of(cls, bits: BitMap64, others: set[object]) -> "KeySet":
+        made = cls()
+        made._bits, made._others = bits, others
+        return made
 
 
-def _split(keys: Iterable[object]) -> tuple[BitMap64, set[object]]:
-    keys = list(keys)
-    if set(map(type, keys)) <= {int}:
-        with suppress(OverflowError):  # for what is below 0
-            return BitMap64(keys), set()  # type: ignore[arg-type]
-    natural = {key for key in keys if type(key) is int and 0 <= key < 2**64}
-    return BitMap64(natural), set(keys) - natural
+def _is_natural(key: Any) -> bool:
+    """Whether it is a natural number, of whatever type, as 1.0 is: SQLite and Python tell it from no other."""
+    return isinstance(key, int | float) and 0 <= key < 2**64 and key == int(key)

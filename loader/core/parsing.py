@@ -1,132 +1,180 @@
 """From a block to a batch: the model's verdict on each row, without a look at any other record.
 
-`parse` is pure and picklable. It reads column by column where every cell is plain, builds each record with its attrs
-class, and goes through a row field by field only where something is wrong, to name all that is.
+`parse` is pure and picklable. It reads and checks column by column; a record that is beyond doubt is never built. The
+model is asked about the others, and a row that it refuses is gone through field by field, to name all that is wrong.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import starmap
 from operator import attrgetter
 from typing import Any
 
-from attrs import Attribute, Converter
+from attrs import NOTHING, Attribute, Converter
 
-from loader.core.dataset import Dataset, Field
-from loader.core.records import Batch, Block, Code, Draft, Reader, Reason
+from loader.core.columns import Check, is_sure
+from loader.core.dataset import Dataset
+from loader.core.fields import Field
+from loader.core.records import Batch, Block, Draft, Reader, Reason
+from loader.core.values import shortened
 
-_LONGEST_MESSAGE = 300
-_CELLS_AT_ONCE = 64  # of which at most one is likely to be a fault
+_A_FEW = 64
+
+Values = tuple[object, ...]
 
 
 def parse(dataset: Dataset, reader: Reader, block: Block) -> Batch:
     """The records of a block, and drafts of the rows that do not fit or that the model refuses."""
+    dataset = dataset.held if block.made else dataset
     rows = reader.rows(block)
-    suspects: set[int] = set()
-    cells_of = zip(*rows.cells, strict=True)
-    columns = [_read_column(each, cells, suspects) for each, cells in zip(dataset.fields, cells_of, strict=False)]
-    readable = [at for at in range(len(rows.cells)) if at not in suspects]
-    values = list(zip(*columns, strict=True))
-    records, refused = _build(dataset, [values[at] for at in readable] if suspects else values)
-    suspects.update(readable[at] for at in refused)
-    lines = [line for at, line in enumerate(rows.lines) if at not in suspects] if suspects else rows.lines
+    refused: set[int] = set()
+    columns = [_read(each, cells, refused) for each, cells in zip(dataset.loaded, rows.columns, strict=False)]
+    records = _checked(dataset, columns, refused) if dataset.checks else _built(dataset, columns, refused)
+    lines = rows.lines
+    if refused:
+        records = [record for at, record in enumerate(records) if at not in refused]
+        lines = [line for at, line in enumerate(lines) if at not in refused]
     drafts = [_draft(dataset, each.line, each.cells, each.reasons) for each in rows.misfits]
-    drafts += [
-        _draft(dataset, rows.lines[at], dict(zip(dataset.names, rows.cells[at], strict=True))) for at in suspects
-    ]
+    for at in refused:
+        cells = [column[at] for column in rows.columns]
+        drafts.append(_draft(dataset, rows.lines[at], dict(zip(dataset.header, cells, strict=True))))
     return Batch(records, lines, sorted(drafts, key=attrgetter("line")), rows.origins)
 
 
-def _read_column(one: Field, cells: Sequence[object], suspects: set[int]) -> Sequence[object]:
-    """The values of a column: all at once if all are plain, else by and by, to find the suspects."""
-    values = one.kind.read_all(cells)
+def _read(one: Field, cells: Sequence[object], refused: set[int], start: int = 0) -> Sequence[object]:
+    """The values of a column, with None for what cannot be read; by halves, where that is, and then one by one."""
+    values = one.read_all(cells)
     if values is not None:
         return values
+    if len(cells) > _A_FEW:
+        half = len(cells) // 2
+        return [*_read(one, cells[:half], refused, start), *_read(one, cells[half:], refused, start + half)]
     values = []
-    for start in range(0, len(cells), _CELLS_AT_ONCE):
-        some = cells[start : start + _CELLS_AT_ONCE]
-        plain = one.kind.read_all(some)
-        values += plain if plain is not None else _read_each(one, some, start, suspects)
+    for at, cell in enumerate(cells, start):
+        try:
+            values.append(one.read(cell))
+        except ValueError:
+            refused.add(at)
+            values.append(None)
     return values
 
 
-def _read_each(one: Field, cells: Sequence[object], start: int, suspects: set[int]) -> Iterator[object]:
-    for at, cell in enumerate(cells, start):
+def _checked(dataset: Dataset, columns: Sequence[Sequence[object]], refused: set[int]) -> Sequence[Values]:
+    """What the database keeps of each row, by the checks of its columns; of a row in doubt, by its model."""
+    doubtful: set[int] = set()
+    stored = [
+        _store(each, check, values, doubtful)
+        for each, check, values in zip(dataset.fields, dataset.checks or (), columns, strict=False)
+    ]
+    records = list(zip(*stored, strict=True))
+    for at in doubtful - refused:
         try:
-            yield _read(one, cell)
-        except ValueError:
-            suspects.add(at)
-            yield None
+            records[at] = dataset.stored(dataset.construct(*(values[at] for values in columns)))
+        except Exception:  # whatever a model raises is its refusal
+            refused.add(at)
+    return records
 
 
-def _build(dataset: Dataset, values: Sequence[tuple[object, ...]]) -> tuple[list[tuple[object, ...]], list[int]]:
-    """What the database keeps of the records that the model accepts, and the positions of those that it refuses.
+def _store(one: Field, check: Check, values: Sequence[object], doubtful: set[int], start: int = 0) -> Sequence[object]:
+    """What the database keeps of a column, with None for what is in doubt; the halves of a column where that is."""
+    stored = one.store_all(values) if is_sure(check, values) else None
+    if stored is not None:
+        return stored
+    if len(values) == 1:
+        doubtful.add(start)
+        return [None]
+    half = len(values) // 2
+    return [
+        *_store(one, check, values[:half], doubtful, start),
+        *_store(one, check, values[half:], doubtful, start + half),
+    ]
+
+
+def _built(dataset: Dataset, columns: Sequence[Sequence[object]], refused: set[int]) -> Sequence[Values]:
+    """What the database keeps of each row, by its model; a row that this refuses is left empty.
 
     The loop over the records is that of `list.extend`, which keeps what it was given before an error.
     """
-    records: list[tuple[object, ...]] = []
-    refused: list[int] = []
-    building = map(_stored(dataset), starmap(dataset.model, values))
+    values = list(zip(*columns, strict=True))
+    records: list[Values] = []
+    building = map(dataset.stored, starmap(dataset.construct, values))
     while True:
         with suppress(Exception):  # whatever a model raises is its refusal
             records.extend(building)
-        if len(records) + len(refused) == len(values):
-            return records, refused
-        refused.append(len(records) + len(refused))
-
-
-def _read(one: Field, cell: object) -> object:
-    return one.absent() if cell is None or cell == "" else one.kind.read(cell)
-
-
-def _stored(dataset: Dataset) -> Callable[[Any], tuple[object, ...]]:
-    """A function from an instance to what the database keeps of it."""
-    values = dataset.values
-    stores = [each.kind.store for each in dataset.fields]
-    if not any(stores):
-        return values  # type: ignore[no-any-return]
-
-    def stored(instance: Any) -> tuple[object, ...]:
-        return tuple(
-            value if store is None or value is None else store(value)
-            for store, value in zip(stores, values(instance), strict=True)
-        )
-
-    return stored
+        if len(records) == len(values):
+            return records
+        refused.add(len(records))
+        records.append(())
 
 
 def _draft(dataset: Dataset, line: int, cells: Mapping[str, object], reasons: Sequence[Reason] = ()) -> Draft:
-    """All that can be said of a row that is refused: every reason, and every value that could be understood."""
+    """All that can be said of a row that is refused: every reason, and every value that could be understood.
+
+    What the model does to a record is done step by step here, to an instance that is thrown away.
+    """
     found = list(reasons)
+    if not cells and any(reason.code == "row-error" for reason in reasons):
+        return Draft(line, tuple(found), {})
+    lacking = {reason.field for reason in reasons if reason.code == "missing-cell"}
     instance = dataset.model.__new__(dataset.model)
-    read: dict[str, object] = {}
     for each in dataset.fields:
-        if each.name in cells:
-            cell = cells[each.name]
-            try:
-                read[each.name] = _convert(each.attribute, instance, _read(each, cell))
-                object.__setattr__(instance, each.name, read[each.name])
-            except AttributeError:
-                pass  # its converter looks at a field that could not be read
-            except Exception as error:
-                code: Code = "constraint-error" if cell is None or cell == "" else "type-error"
-                found.append(Reason(code, each.name, _message(error, each.name), cell))
+        if each.column in cells or not each.attribute.init or (each.optional and each.column not in lacking):
+            cell = cells.get(each.column)
+            is_empty = cell is None or cell == ""
+            if fault := _fault(each, each.is_derived and bool(found), _fill, each, instance, cell):
+                message = "must have a value" if is_empty and not each.optional else fault
+                found.append(Reason("constraint-error" if is_empty else "type-error", each.column, message, cell))
+
+    is_incomplete = len(_filled(dataset, instance)) < len(dataset.fields)
+    refused = set()
+    for _, each in _filled(dataset, instance):
+        value = getattr(instance, each.attribute.name)
+        for check in each.checks(value):
+            if fault := _fault(each, is_incomplete, check, instance, each.attribute, value):
+                found.append(Reason("constraint-error", each.column, fault, cells.get(each.column)))
+                refused.add(each.name)
+    if (hook := getattr(instance, "__attrs_post_init__", None)) and (fault := _fault(None, is_incomplete, hook)):
+        found.append(Reason("constraint-error", None, fault))
 
     understood: dict[int, object] = {}
-    for at, each in enumerate(dataset.fields):
-        if each.name in read:
-            faults, value = _validate(each, instance, read[each.name])
-            found += [Reason("constraint-error", each.name, fault, cells[each.name]) for fault in faults]
-            if not faults:
-                understood[at] = value
+    for at, each in _filled(dataset, instance):
+        if fault := _fault(each, False, _keep, understood, at, each, instance):
+            found.append(Reason("constraint-error", each.column, fault, cells.get(each.column)))
+        if each.name in refused:
+            understood.pop(at, None)
 
     if not found:
         try:
-            _stored(dataset)(dataset.model(*(_read(each, cells[each.name]) for each in dataset.fields)))
+            dataset.stored(dataset.construct(*(each.read(cells[each.column]) for each in dataset.loaded)))
             raise ValueError("is refused by its model, though not each time")
         except Exception as error:
             found.append(Reason("constraint-error", None, _message(error)))
     return Draft(line, tuple(found), understood)
+
+
+def _filled(dataset: Dataset, instance: object) -> list[tuple[int, Field]]:
+    """The fields of an instance that have a value by now, with their positions."""
+    return [(at, each) for at, each in enumerate(dataset.fields) if hasattr(instance, each.attribute.name)]
+
+
+def _fault(one: Field | None, is_incomplete: bool, call: Callable[..., object], *arguments: Any) -> str:
+    """What a call raises; nothing if that may be because an incomplete instance lacks a field that it looks at."""
+    try:
+        call(*arguments)
+    except Exception as error:
+        if not (is_incomplete and isinstance(error, AttributeError)):
+            return _message(error, one.attribute.name if one else "")
+    return ""
+
+
+def _fill(one: Field, instance: object, cell: object) -> None:
+    """Give a field of an instance what the model's own `__init__` would."""
+    attribute = one.attribute
+    if attribute.init or attribute.default is not NOTHING:
+        value = one.read(cell)
+        if value is NOTHING:
+            value = attribute.default.factory(instance)  # type: ignore[union-attr]
+        object.__setattr__(instance, attribute.name, _convert(attribute, instance, value))
 
 
 def _convert(attribute: "Attribute[Any]", instance: object, value: object) -> object:
@@ -136,26 +184,12 @@ def _convert(attribute: "Attribute[Any]", instance: object, value: object) -> ob
     return converter(value) if converter else value
 
 
-def _validate(one: Field, instance: object, value: Any) -> tuple[list[str], object]:
-    """What the validators of a field, and its column, have against a value; and the value as the column keeps it."""
-    faults: list[str] = []
-    for check in one.checks(value):
-        try:
-            check(instance, one.attribute, value)
-        except AttributeError:
-            pass  # it looks at a field that could not be read
-        except Exception as error:
-            faults.append(_message(error, one.name))
-    if one.kind.store and value is not None:
-        try:
-            value = one.kind.store(value)
-        except Exception as error:
-            faults.append(_message(error, one.name))
-    return faults, value
+def _keep(understood: dict[int, object], at: int, one: Field, instance: object) -> None:
+    understood[at] = one.store(getattr(instance, one.attribute.name))
 
 
 def _message(error: Exception, name: str = "") -> str:
     """What an error says, without the field's name; the error itself would keep the whole block in memory."""
     message = str(error.args[0]) if error.args else type(error).__name__
     message = message.removeprefix(f"'{name}' ")
-    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."
+    return shortened(message)

@@ -1,12 +1,11 @@
 """What flows from a source to a target: blocks of bytes, batches of records, and the rows that were refused."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Container, Mapping, Sequence
-from itertools import chain, islice
-from operator import itemgetter
-from typing import Literal, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Literal, Protocol, Self
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 MAX_ROW = 2**20
 """How many bytes a row may have."""
@@ -16,6 +15,9 @@ MAX_REJECT = 4 * MAX_ROW
 
 Origin = tuple[str, int | None, int | None]
 """Where a row of a rejects file stood at first: source, line and row."""
+
+Span = tuple[int, int | None]
+"""The first line of a row, and that of the next row of its block, if there is one."""
 
 Code = Literal[
     "row-error",
@@ -32,11 +34,15 @@ Code = Literal[
 
 @frozen
 class Block:
-    """A run of whole rows cut from a source: `line` is where it starts, `end` how many bytes were read so far."""
+    """A run of whole rows cut from a source: `line` is where it starts, `end` how many bytes were read so far.
+
+    `made` says that they are instances of the model, which has had its say.
+    """
 
     data: bytes
     line: int
     end: int
+    made: bool = False
 
 
 @frozen
@@ -56,14 +62,21 @@ class Place:
         return self.source if self.row is None else f"{self.source}#{self.row}"
 
 
+def _in_short(reason: "Reason") -> "Reason":
+    return evolve(reason, value=None, cause=None)
+
+
 @frozen
 class Cause:
-    """The upstream record whose rejection left a reference with nothing to refer to."""
+    """The upstream record whose rejection left a reference with nothing to refer to.
+
+    The value that the reason is about, which may be long, and its own cause are left out.
+    """
 
     dataset: str
     key: object
     place: Place
-    reason: "Reason"
+    reason: "Reason" = field(converter=_in_short)
 
 
 @frozen
@@ -134,22 +147,11 @@ class Batch:
         """How many rows stand before a line."""
         return bisect_left(self.lines, line) + bisect_left(self.drafts, line, key=_line)
 
-    def line_after(self, line: int) -> int | None:
-        """The line of the next row."""
+    def span(self, line: int) -> Span:
+        """The span of the row that begins at a line."""
         record, draft = bisect_right(self.lines, line), bisect_right(self.drafts, line, key=_line)
         drafts = map(_line, self.drafts[draft : draft + 1])
-        return min(chain(self.lines[record : record + 1], drafts), default=None)
-
-    def first_line(self, at: int, values: Container[object]) -> int:
-        """The line of the first row whose field has one of these values."""
-        records = (line for line, record in zip(self.lines, self.records, strict=True) if record[at] in values)
-        drafts = (draft.line for draft in self.drafts if draft.values.get(at) in values)
-        return min(chain(islice(records, 1), islice(drafts, 1)))
-
-    def column(self, at: int) -> list[object]:
-        """The values that a field has in the records and, as far as they were understood, in the drafts."""
-        values = [*map(itemgetter(at), self.records), *(draft.values.get(at) for draft in self.drafts)]
-        return [value for value in values if value is not None] if None in values else values
+        return line, min(chain(self.lines[record : record + 1], drafts), default=None)
 
 
 def _line(draft: Draft) -> int:
@@ -167,12 +169,23 @@ class Misfit:
 
 @frozen
 class Rows:
-    """A block split into rows: those that fit, as cells in the order of the fields, and the misfits."""
+    """A block split into rows: those that fit, as columns in the order of the fields, and the misfits."""
 
-    cells: Sequence[Sequence[object]]
+    columns: Sequence[Sequence[object]]
     lines: Sequence[int]
     misfits: Sequence[Misfit] = ()
     origins: Mapping[int, Origin] = field(factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        cells: Iterable[Sequence[object]],
+        lines: Sequence[int],
+        misfits: Sequence[Misfit] = (),
+        origins: Mapping[int, Origin] | None = None,
+    ) -> Self:
+        """Rows that are given one by one."""
+        return cls(list(zip(*cells, strict=True)), lines, misfits, origins or {})
 
 
 class Reader(Protocol):
@@ -181,5 +194,5 @@ class Reader(Protocol):
     def rows(self, block: Block) -> Rows:
         """The rows of a block; never raises for what stands in it."""
 
-    def values(self, text: bytes) -> Mapping[str, object]:
-        """The cells of one row by column, as they stand in its text; what does not fit is kept whole as `_raw`."""
+    def values(self, block: Block, spans: Iterable[Span]) -> Iterator[Mapping[str, object]]:
+        """The cells of some rows of a block by column, as they stand there; what does not fit is kept as `_raw`."""

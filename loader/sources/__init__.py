@@ -1,10 +1,10 @@
 """Where rows come from: the contract, and the gallery of formats."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Any, Protocol
 
 from attrs import frozen
 
@@ -12,11 +12,13 @@ from loader.core.dataset import Dataset
 from loader.core.errors import UsageError
 from loader.core.records import Block, Reader
 from loader.sources.csv import open_csv
-from loader.sources.files import Stream, read_through
+from loader.sources.files import STDIN, Stream, name_of, open_file, read_through
 from loader.sources.json_array import open_json, read_array_through
 from loader.sources.ndjson import open_ndjson
+from loader.sources.packings import PACKINGS
+from loader.sources.threads import in_thread, in_threads
 
-BLOCK_SIZE = 2**17
+BLOCK_SIZE = 2**18
 """How many bytes are parsed, judged and committed at once, about."""
 
 
@@ -24,19 +26,20 @@ BLOCK_SIZE = 2**17
 class Rowset:
     """A source that is open: how its blocks are split, its columns, its size in bytes, and the blocks in order.
 
-    Each step of `blocks` may wait for the disk, and may raise SourceError.
+    Each step of `blocks` may raise SourceError.
     """
 
     reader: Reader
     columns: tuple[str, ...]
     size: int
-    blocks: Iterator[Block]
+    blocks: AsyncIterator[Block]
 
 
 class Source(Protocol):
     """Rows of one dataset.
 
-    `name` is how messages call it, `format` what rejected rows are written in, and `numbered` whether a row has a line.
+    `name` is how messages call it, `format` what rejected rows are written in, `numbered` whether a row has a line, and
+    `rereadable` whether the rows are there again when it is opened a second time.
     """
 
     @property
@@ -48,70 +51,173 @@ class Source(Protocol):
     @property
     def numbered(self) -> bool: ...
 
-    def verify(self) -> Iterator[None]:
-        """Raise SourceError, after some steps, for damage that reading would find only when rows are stored already."""
+    @property
+    def rereadable(self) -> bool: ...
 
-    def open(self, dataset: Dataset, ignore_extra: bool) -> AbstractContextManager[Rowset]:
+    async def verify(self) -> None:
+        """Raise SourceError for damage that reading would find only when rows are stored already."""
+
+    def open(self, dataset: Dataset, ignore_extra: bool) -> AbstractAsyncContextManager[Rowset]:
         """Begin to read; raise SourceError if the source cannot be used at all."""
 
 
 @frozen
 class Format:
-    """How files of a kind are opened, and read through beforehand."""
+    """How a stream is opened, and how it is read through beforehand, if only its end tells whether it is sound.
+
+    `packed` says whether files may be compressed as a whole, `rejects` in which other format rejected rows are written,
+    and `needs` which package, that an extra of the same name as the format installs.
+    """
 
     open: Callable[[Stream, str, Dataset, bool, int], tuple[Reader, tuple[str, ...], Iterator[Block]]]
-    read_through: Callable[[Path], Iterator[None]] = read_through
+    read_through: Callable[[Stream], Iterator[None]] | None = None
     numbered: bool = True
+    packed: bool = True
+    rejects: str | None = None
+    needs: str | None = None
+
+
+def _csv(delimiter: str) -> Format:
+    return Format(partial(open_csv, delimiter=delimiter))
+
+
+def _open_parquet(*arguments: Any) -> tuple[Reader, tuple[str, ...], Iterator[Block]]:
+    from loader.sources.parquet import open_parquet  # only now, as few need it
+
+    return open_parquet(*arguments)
+
+
+def _read_parquet_through(stream: Stream) -> Iterator[None]:
+    from loader.sources.parquet import read_parquet_through
+
+    return read_parquet_through(stream)
+
+
+def _is_installed(package: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(package) is not None
 
 
 FORMATS = {
-    "csv": Format(open_csv),
+    "csv": _csv(","),
+    "tsv": _csv("\t"),
     "json": Format(open_json, read_array_through, numbered=False),
     "ndjson": Format(open_ndjson),
+    "jsonl": Format(open_ndjson),
+    "parquet": Format(
+        _open_parquet, _read_parquet_through, numbered=False, packed=False, rejects="ndjson", needs="pyarrow"
+    ),
 }
-"""By the ending of a file's name; each may be followed by `.gz`."""
+"""By the ending of a file's name, which may be followed by `.gz` or `.zst` if such files may be packed."""
 
 
 @frozen
 class FileSource:
-    """A file, in a format that the ending of its name tells."""
+    """A file, pipe or stdin, in a format; `delimiter` is that of CSV.
+
+    What can be read only once, and has to be proved sound first, is proved on an unnamed copy when it is opened.
+    """
 
     path: Path
-    format: str
+    ending: str
     block_size: int = BLOCK_SIZE
+    delimiter: str = ","
+    encoding: str = "utf-8"
+
+    @property
+    def rereadable(self) -> bool:
+        return not self._is_read_once
 
     @property
     def name(self) -> str:
-        return os.fsencode(self.path).decode(errors="backslashreplace")
+        return name_of(self.path)
+
+    @property
+    def format(self) -> str:
+        return FORMATS[self.ending].rejects or self.ending
 
     @property
     def numbered(self) -> bool:
-        return FORMATS[self.format].numbered
+        return self._form.numbered
 
-    def verify(self) -> Iterator[None]:
-        return FORMATS[self.format].read_through(self.path)
+    async def verify(self) -> None:
+        if self._read_through and not self._is_read_once:
+            with await self._opened() as raw:
+                await self._prove(raw, self._read_through)
 
-    @contextmanager
-    def open(self, dataset: Dataset, ignore_extra: bool) -> Iterator[Rowset]:
-        with Stream(self.path) as stream:
-            opened = FORMATS[self.format].open(stream, self.name, dataset, ignore_extra, self.block_size)
-            reader, columns, blocks = opened
-            yield Rowset(reader, columns, stream.size, blocks)
+    @asynccontextmanager
+    async def open(self, dataset: Dataset, ignore_extra: bool) -> AsyncIterator[Rowset]:
+        proof = self._read_through if self._is_read_once else None
+        with await self._opened(spooled=proof is not None) as raw:
+            if proof:
+                await self._prove(raw, proof)
+                raw.seek(0)
+            stream = await self._stream(raw)
+            opening = partial(self._form.open, stream, self.name, dataset, ignore_extra, self.block_size)
+            reader, columns, blocks = await in_thread(opening)
+            yield Rowset(reader, columns, stream.size, in_threads(blocks))
+
+    async def _opened(self, spooled: bool = False) -> IO[bytes]:
+        return await in_thread(partial(open_file, self.path, spooled), discard=lambda raw: raw.close())
+
+    async def _prove(self, raw: IO[bytes], proof: Callable[[Stream], Iterator[None]]) -> None:
+        async for _ in in_threads(proof(await self._stream(raw))):
+            pass
+
+    async def _stream(self, raw: IO[bytes]) -> Stream:
+        return await in_thread(partial(Stream, raw, self.path, self.encoding))
+
+    @property
+    def _form(self) -> Format:
+        return _csv(self.delimiter) if self.ending == "csv" else FORMATS[self.ending]
+
+    @property
+    def _read_through(self) -> Callable[[Stream], Iterator[None]] | None:
+        return self._form.read_through or (read_through if self.path.suffix in PACKINGS else None)
+
+    @property
+    def _is_read_once(self) -> bool:
+        return self.path == STDIN or (self.path.exists() and not self.path.is_file())
 
 
-def file_source(path: Path | str) -> FileSource:
-    """The source that a file is; UsageError if the ending of its name tells no format."""
-    path = Path(path)
-    ending = Path(path.name.removesuffix(".gz")).suffix.removeprefix(".")
-    if ending not in FORMATS:
-        raise UsageError(f"{path}: the name must end in {' or '.join(f'.{name}' for name in FORMATS)}, or that and .gz")
-    return FileSource(path, ending)
+def file_source(
+    path: Path | str,
+    format: str | None = None,  # noqa: A002 # named as the member that it becomes
+    delimiter: str = ",",
+    encoding: str = "utf-8",
+) -> FileSource:
+    """The source that a file is; "-" is stdin.
+
+    `format` is that of a name which tells none. Raises UsageError if nothing tells the format, and if the file is
+    compressed in a way for which a library is missing.
+    """
+    path = STDIN if path == "-" else Path(path)
+    packing = PACKINGS.get(path.suffix)
+    ending = Path(path.stem if packing else path.name).suffix.removeprefix(".")
+    known = ending if ending in FORMATS and (not packing or FORMATS[ending].packed) else format
+    if known is None and path == STDIN:
+        raise UsageError(f"stdin has no name that tells its format: say --format {'|'.join(FORMATS)}")
+    if known is None:
+        endings = " or ".join(f".{each}" for each in FORMATS)
+        raise UsageError(
+            f"{path}: the name must end in {endings}, or that and {' or '.join(PACKINGS)}; or say --format"
+        )
+    if packing:
+        packing.require()
+    if (needed := FORMATS[known].needs) and not _is_installed(needed):
+        raise UsageError(f"{path}: {needed} is needed for that: pip install 'crossload[{known}]'")
+    return FileSource(path, known, delimiter=delimiter, encoding=encoding)
 
 
-def find_source(directory: Path, name: str) -> FileSource | None:
+def find_source(directory: Path, name: str, delimiter: str = ",", encoding: str = "utf-8") -> FileSource | None:
     """The file of a dataset in a directory, if there is one; UsageError if there are several."""
-    names = [f"{name}.{ending}{gz}" for ending in FORMATS for gz in ("", ".gz")]
+    names = [
+        f"{name}.{ending}{packing}"
+        for ending, each in FORMATS.items()
+        for packing in ("", *PACKINGS)[: 1 + 2 * each.packed]
+    ]
     found = [path for path in (directory / each for each in names) if path.is_file()]
     if len(found) > 1:
         raise UsageError(f"{' and '.join(map(str, found))} are both there: name the one to load, as {name}={found[0]}")
-    return file_source(found[0]) if found else None
+    return file_source(found[0], delimiter=delimiter, encoding=encoding) if found else None

@@ -1,12 +1,13 @@
 """CSV, as RFC 4180 has it: UTF-8, a header, commas, cells in double quotes where they need it.
 
-The one liberty is that lines may end in LF as well as CRLF. A record that breaks the rules, or that spans several lines
-and has not as many cells as the header, costs its first line only: reading resumes at the next.
+The liberties are that lines may end in LF as well as CRLF, and that cells may be divided by another character. A record
+that breaks the rules, or that spans several lines and has not as many cells as the header, costs its first line only:
+reading resumes at the next.
 """
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property, partial
 from typing import Literal
 
@@ -14,28 +15,48 @@ from attrs import Factory, define, frozen
 
 from loader.core.dataset import Dataset
 from loader.core.errors import SourceError
-from loader.core.records import MAX_REJECT, MAX_ROW, Block, Misfit, Origin, Reason, Rows
-from loader.sources.files import Stream, cut
+from loader.core.records import MAX_REJECT, MAX_ROW, Block, Misfit, Origin, Reason, Rows, Span
+from loader.sources.columns import check_columns
+from loader.sources.files import UNDECODED, Stream, cut, texts, undecoded
 
 _QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"'
-_BARE = rb'[^",\r\n]*+'
-_CELL = rb"(?:" + _QUOTED + rb"|" + _BARE + rb")"
-_FLAT_CELL = rb"(?:" + _QUOTED.replace(rb'[^"]', rb'[^"\n]') + rb"|" + _BARE + rb")"
-_FLAT_RECORDS = re.compile(rb"(?:" + _FLAT_CELL + rb"(?:," + _FLAT_CELL + rb")*+\r?\n)*+")
-_BEGUN = re.compile(rb"(?:" + _CELL + rb',)*+(?:"[^"]*+(?:""[^"]*+)*+"?|' + _BARE + rb")\r?\Z")
-_HEADER = re.compile(rb"(?:\r?\n)*+(" + _CELL + rb"(?:," + _CELL + rb")*+)\r?\n")
+_OPEN_QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"?'
+_FLAT_QUOTED = _QUOTED.replace(rb'[^"]', rb'[^"\n]')
 _LINE_ENDS = re.compile(rb"(?:\r?\n)*+\r?\Z")
-_UNDECODED = re.compile("[\udc80-\udcff]")
 
 _Stretch = Literal["records of a line each", "record of several lines", "malformed line"]
 
 
+@frozen
+class _Grammar:
+    """What a run of one-line records, the beginning of a record, a header, and a record of any width look like."""
+
+    flat_records: "re.Pattern[bytes]"
+    begun: "re.Pattern[bytes]"
+    header: "re.Pattern[bytes]"
+    record: Callable[[int], "re.Pattern[bytes]"]
+
+
 @cache
-def _record(width: int) -> "re.Pattern[bytes]":
-    return re.compile(_CELL + rb"(?:," + _CELL + rb"){%d}\r?\n" % (width - 1))
+def _grammar(delimiter: str) -> _Grammar:
+    between = re.escape(delimiter.encode())
+    bare = rb'[^"\r\n' + between + rb"]*+"
+    cell = rb"(?:" + _QUOTED + rb"|" + bare + rb")"
+    flat_cell = rb"(?:" + _FLAT_QUOTED + rb"|" + bare + rb")"
+
+    @cache
+    def record(width: int) -> "re.Pattern[bytes]":
+        return re.compile(cell + rb"(?:" + between + cell + rb"){%d}\r?\n" % (width - 1))
+
+    return _Grammar(
+        re.compile(rb"(?:" + flat_cell + rb"(?:" + between + flat_cell + rb")*+\r?\n)*+"),
+        re.compile(rb"(?:" + cell + between + rb")*+(?:" + _OPEN_QUOTED + rb"|" + bare + rb")\r?\Z"),
+        re.compile(rb"(?:\r?\n)*+(" + cell + rb"(?:" + between + cell + rb")*+)\r?\n"),
+        record,
+    )
 
 
-def _stretches(data: bytes, width: int, more: bool = False) -> Iterator[tuple[int, int, _Stretch]]:
+def _stretches(data: bytes, grammar: _Grammar, width: int, more: bool = False) -> Iterator[tuple[int, int, _Stretch]]:
     """How data that begins with a row is to be split, by start and end.
 
     If there is more to come, what may yet become a record is left out.
@@ -46,14 +67,14 @@ def _stretches(data: bytes, width: int, more: bool = False) -> Iterator[tuple[in
         return
     at = 0
     while at < len(data):
-        run = _FLAT_RECORDS.match(data, at)
+        run = grammar.flat_records.match(data, at)
         if run and run.end() > at:
             yield at, run.end(), "records of a line each"
             at = run.end()
-        elif (record := _record(width).match(data, at)) and record.end() - at <= MAX_ROW:
+        elif (record := grammar.record(width).match(data, at)) and record.end() - at <= MAX_ROW:
             yield at, record.end(), "record of several lines"
             at = record.end()
-        elif more and len(data) - at <= MAX_ROW and _BEGUN.match(data, at):
+        elif more and len(data) - at <= MAX_ROW and grammar.begun.match(data, at):
             return
         elif end := data.find(b"\n", at) + 1:
             yield at, end, "malformed line"
@@ -62,8 +83,8 @@ def _stretches(data: bytes, width: int, more: bool = False) -> Iterator[tuple[in
             return
 
 
-def _whole_records(data: bytes, width: int) -> int:
-    return max((end for _, end, _ in _stretches(data, width, more=True)), default=0)
+def _whole_records(data: bytes, grammar: _Grammar, width: int) -> int:
+    return max((end for _, end, _ in _stretches(data, grammar, width, more=True)), default=0)
 
 
 @frozen
@@ -75,6 +96,7 @@ class CsvReader:
 
     header: tuple[str, ...]
     fields: tuple[str, ...]
+    delimiter: str = ","
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -85,20 +107,42 @@ class CsvReader:
         return tuple(self.columns.index(name) if name in self.columns else None for name in self.fields)
 
     def rows(self, block: Block) -> Rows:
+        return self._plain_rows(block) or self._any_rows(block)
+
+    def _plain_rows(self, block: Block) -> Rows | None:
+        """The rows, if each is a line of as many cells as the header, none of them quoted; else None."""
+        width, data, delimiter = len(self.header), block.data, self.delimiter
+        is_plain = b'"' not in data and b"\r" not in data and self.columns == self.header and width > 1
+        if not is_plain or len(data) > MAX_ROW:
+            return None
+        try:
+            cells = data[:-1].decode().replace("\n", f"{delimiter}\n{delimiter}").split(delimiter)
+        except UnicodeDecodeError:
+            return None
+        count = data.count(b"\n")
+        ends = cells[width :: width + 1]  # of the lines; all of them are there, if there are so many cells between
+        if len(cells) != count * (width + 1) - 1 or ends.count("\n") != count - 1:
+            return None
+        nothing = [None] * count
+        columns = [nothing if at is None else cells[at :: width + 1] for at in self._positions]
+        return Rows(columns, range(block.line, block.line + count))
+
+    def _any_rows(self, block: Block) -> Rows:
         found = _Found()
         line = block.line
-        for start, end, stretch in _stretches(block.data, len(self.header)):
+        for start, end, stretch in _stretches(block.data, _grammar(self.delimiter), len(self.header)):
             data = block.data[start:end]
             if stretch == "records of a line each":
                 self._take_run(found, data, line)
             else:
                 self._take(found, data.removesuffix(b"\n").removesuffix(b"\r"), line)
             line += data.count(b"\n")
-        return Rows(self._in_field_order(found.cells), found.lines, found.misfits, found.origins)
+        return Rows.of(self._in_field_order(found.cells), found.lines, found.misfits, found.origins)
 
-    def values(self, text: bytes) -> Mapping[str, object]:
-        row = self._unpack(_LINE_ENDS.sub(b"", text, count=1))
-        return row.named | {"_raw": row.text} if row.faults() else row.named
+    def values(self, block: Block, spans: Iterable[Span]) -> Iterator[Mapping[str, object]]:
+        for text in texts(block, spans):
+            row = self._unpack(_LINE_ENDS.sub(b"", text, count=1))
+            yield row.named | {"_raw": row.text} if row.faults() else row.named
 
     def _in_field_order(self, rows: Sequence[Sequence[str]]) -> Sequence[Sequence[object]]:
         if self.columns == self.fields:
@@ -114,14 +158,14 @@ class CsvReader:
             return
         text = data.decode(errors="surrogateescape")
         lines = text.split("\n")[:-1]
-        rows, width = _split(lines), len(self.columns)
-        undecoded = not data.isascii() and _UNDECODED.search(text)
+        rows, width = _split(lines, self.delimiter), len(self.columns)
+        undecoded = not data.isascii() and UNDECODED.search(text)
         if not undecoded and set(map(len, rows)) == {width}:
             found.cells += rows
             found.lines += range(line, line + len(rows))
             return
         for at, (record, cells) in enumerate(zip(lines, rows, strict=True), line):
-            if len(cells) == width and not (undecoded and _UNDECODED.search(record)):
+            if len(cells) == width and not (undecoded and UNDECODED.search(record)):
                 found.cells.append(cells)
                 found.lines.append(at)
             elif cells:
@@ -142,13 +186,13 @@ class CsvReader:
     def _unpack(self, data: bytes) -> "_Row":
         """The row that one record is or, in a rejects file, holds."""
         longest = MAX_ROW if self.columns == self.header else MAX_REJECT
-        row = _Row.of(data, self.header, longest)
+        row = _Row.of(data, self.header, self.delimiter, longest)
         if self.columns == self.header or row.cells is None or len(row.cells) != len(self.header):
             return row
         members = dict(zip(self.header, row.cells, strict=True))
         cells = [members[name] for name in self.columns]
         if (raw := members.get("_raw")) and not any(cells):
-            row = _Row.of(raw.encode(errors="surrogateescape"), self.columns)
+            row = _Row.of(raw.encode(errors="surrogateescape"), self.columns, self.delimiter)
         else:
             row = _Row(row.text, cells, self.columns)
         if members.get("_source"):
@@ -176,14 +220,14 @@ class _Row:
     origin: Origin | None = None
 
     @classmethod
-    def of(cls, data: bytes, columns: tuple[str, ...], longest: int = MAX_ROW) -> "_Row":
+    def of(cls, data: bytes, columns: tuple[str, ...], delimiter: str, longest: int = MAX_ROW) -> "_Row":
         text = data[: longest + 1].decode(errors="surrogateescape")
         if len(data) > longest:
             return cls(text[: MAX_ROW + 1], None, columns)
         whole = data + b"\n"
-        stretch = next(_stretches(whole, len(columns)), (0, 0, "malformed line"))
+        stretch = next(_stretches(whole, _grammar(delimiter), len(columns)), (0, 0, "malformed line"))
         readable = stretch[1] == len(whole) and stretch[2] != "malformed line" and not data.endswith(b"\r")
-        return cls(text, _split([text])[0] if readable else None, columns)
+        return cls(text, _split([text], delimiter)[0] if readable else None, columns)
 
     @property
     def named(self) -> dict[str, object]:
@@ -198,8 +242,8 @@ class _Row:
                 return (Reason("row-error", None, "is longer than 1 MiB"),)
             stray = "double quote" if '"' in self.text else "carriage return"
             return (Reason("row-error", None, f"cannot be split into cells: a {stray} stands where none may"),)
-        if undecoded := _UNDECODED.search("".join(self.cells)):
-            return (Reason("row-error", None, f"is not UTF-8: it holds the byte 0x{ord(undecoded[0]) - 0xDC00:02X}"),)
+        if fault := undecoded("".join(self.cells)):
+            return (Reason("row-error", None, fault),)
         there, wanted = len(self.cells), len(self.columns)
         if there > wanted:
             return (Reason("extra-cell", None, f"has {there} cells, the header {wanted}"),)
@@ -209,10 +253,10 @@ class _Row:
         )
 
 
-def _split(lines: list[str]) -> list[list[str]]:
+def _split(lines: list[str], delimiter: str) -> list[list[str]]:
     """The cells of records that are sound."""
     csv.field_size_limit(max(csv.field_size_limit(), MAX_REJECT))
-    return list(csv.reader(lines, strict=True))
+    return list(csv.reader(lines, delimiter=delimiter, strict=True))
 
 
 def _number(cell: str | None) -> int | None:
@@ -220,42 +264,30 @@ def _number(cell: str | None) -> int | None:
 
 
 def open_csv(
-    stream: Stream, name: str, dataset: Dataset, ignore_extra: bool, block_size: int
+    stream: Stream, name: str, dataset: Dataset, ignore_extra: bool, block_size: int, delimiter: str
 ) -> tuple[CsvReader, tuple[str, ...], Iterator[Block]]:
     """What splits the blocks of a CSV file, the columns of its header, and the blocks."""
-    header, lines, head = _header(stream, name, block_size)
-    if repeated := sorted({column for column in header if header.count(column) > 1}):
-        raise SourceError(f"{name}: the header names {_list(repeated)} more than once")
-    known = {each.name: each for each in dataset.fields}
-    if missing := [column for column, each in known.items() if column not in header and not each.optional]:
-        raise SourceError(f"{name}: the header lacks {_list(missing)} of {dataset.name}")
-    unknown = [column for column in header if column not in known and not column.startswith("_")]
-    if unknown and not ignore_extra:
-        raise SourceError(
-            f"{name}: the header names {_list(unknown)}, which {dataset.name} do not have; --ignore-extra leaves it out"
-        )
-    blocks = cut(stream, block_size, partial(_whole_records, width=len(header)), head, lines + 1)
-    reader = CsvReader(header, dataset.names)
+    header, lines, head = _header(stream, name, block_size, delimiter)
+    hint = "; if another character divides its cells, say --delimiter" if len(header) == 1 else ""
+    check_columns(header, dataset, ignore_extra, f"{name}: the header", hint)
+    whole_records = partial(_whole_records, grammar=_grammar(delimiter), width=len(header))
+    blocks = cut(stream, block_size, whole_records, head, lines + 1)
+    reader = CsvReader(header, dataset.header, delimiter)
     return reader, reader.columns, blocks
 
 
-def _header(stream: Stream, name: str, size: int) -> tuple[tuple[str, ...], int, bytes]:
+def _header(stream: Stream, name: str, size: int, delimiter: str) -> tuple[tuple[str, ...], int, bytes]:
     """The columns, how many lines they take, and what was read beyond."""
     data = b""
     while True:
         piece = stream.read(size)
         data += piece or b"\n"
-        if record := _HEADER.match(data):
+        if record := _grammar(delimiter).header.match(data):
             break
         if not piece or len(data) > MAX_ROW:
             stray = "quote" if b'"' in data else "carriage return (are there no line feeds?)"
             raise SourceError(f"{name}: the first line is not a header: a {stray} stands where none may")
-    try:
-        columns = tuple(_split([record[1].decode()])[0])
-    except UnicodeDecodeError:
-        raise SourceError(f"{name}: the header is not UTF-8") from None
-    return columns, data.count(b"\n", 0, record.end()), data[record.end() :]
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(map(repr, names))
+    text = record[1].decode(errors="surrogateescape")
+    if fault := undecoded(text):
+        raise SourceError(f"{name}: the header {fault}")
+    return tuple(_split([text], delimiter)[0]), data.count(b"\n", 0, record.end()), data[record.end() :]

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from loader.core.dataset import Dataset
 from loader.core.errors import SourceError
@@ -16,29 +15,29 @@ _TOKEN = re.compile(_STRING + rb'|[\[\]{},"]', re.DOTALL)
 _GAP = re.compile(rb"[\s,]*+")
 
 
-def read_array_through(path: Path) -> Iterator[None]:
-    """Read a file to its end, a step at a time; raise SourceError if it is not one well-formed JSON array."""
+def read_array_through(stream: Stream) -> Iterator[None]:
+    """Read a stream to its end, a step at a time; raise SourceError if it is not one well-formed JSON array."""
     import ijson  # only now: it takes a tenth of the start
 
+    name = stream.name
     events = ijson.sendable_list()
     parser = ijson.basic_parse_coro(events)
     begin = b""
     try:
-        with Stream(path) as stream:
-            while piece := stream.read(2**18):
-                begin = begin or piece.lstrip()[:1]
-                if begin not in (b"", b"["):
-                    raise SourceError(f"{path} is not a JSON array (one object a line goes by the name .ndjson)")
-                parser.send(piece)
-                del events[:]
-                yield
-            parser.close()
+        while piece := stream.read(2**18):
+            begin = begin or piece.lstrip()[:1]
+            if begin not in (b"", b"["):
+                raise SourceError(f"{name} is not a JSON array (one object a line goes by the name .ndjson)")
+            parser.send(piece)
+            del events[:]
+            yield
+        parser.close()
     except SystemError as error:  # so the parser tells of more digits than Python takes
-        raise SourceError(f"{path} holds a number of thousands of digits") from error
+        raise SourceError(f"{name} holds a number of thousands of digits") from error
     except (ijson.JSONError, ValueError) as error:
         [text] = error.args[:1] or [""]
         detail = text.decode(errors="replace") if isinstance(text, bytes) else str(error)
-        raise SourceError(f"{path} is not a well-formed JSON array: {detail.strip().partition(chr(10))[0]}") from error
+        raise SourceError(f"{name} is not a well-formed JSON array: {detail.strip().partition(chr(10))[0]}") from error
 
 
 class _Elements:

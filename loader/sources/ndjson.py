@@ -5,20 +5,20 @@ A number keeps the text that stood in the file wherever a binary float might dif
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from operator import itemgetter
-from typing import Any
+from typing import Any, Self
 
 import orjson
 from attrs import define, frozen
 
 from loader.core.dataset import Dataset
-from loader.core.records import MAX_ROW, Block, Misfit, Origin, Reason, Rows
+from loader.core.records import MAX_ROW, Block, Misfit, Origin, Reason, Rows, Span
 from loader.core.values import Number, shown
-from loader.sources.files import Readable, cut
+from loader.sources.files import Readable, cut, texts, undecoded
 
-_INEXACT = re.compile(rb"[0-9][eE][-+0-9]|[0-9.]{16}|0\.0000")
+_INEXACT = re.compile(rb"[0-9][eE][-+0-9]|[0-9.]{16}|0\.0000|\.[0-9]*+(?<=0)")
 """What stands in a line with a number that a float may change, or that Python writes in another way."""
 
 
@@ -40,6 +40,10 @@ class NdjsonReader:
     fields: tuple[str, ...]
     optional: frozenset[str]
     ignore_extra: bool
+
+    @classmethod
+    def of(cls, dataset: Dataset, ignore_extra: bool) -> Self:
+        return cls(dataset.header, frozenset(each.column for each in dataset.loaded if each.optional), ignore_extra)
 
     def rows(self, block: Block) -> Rows:
         cells: list[Sequence[object]] = []
@@ -69,11 +73,12 @@ class NdjsonReader:
             else:
                 cells.append([row.members.get(name) for name in self.fields])
                 lines.append(line)
-        return Rows(cells, lines, misfits, origins)
+        return Rows.of(cells, lines, misfits, origins)
 
-    def values(self, text: bytes) -> Mapping[str, object]:
-        row = self._unpack(text.strip())
-        return {"_raw": row.text} if row.fault else row.members
+    def values(self, block: Block, spans: Iterable[Span]) -> Iterator[Mapping[str, object]]:
+        for text in texts(block, spans):
+            row = self._unpack(text.strip())
+            yield {"_raw": row.text} if row.fault else row.members
 
     def _pick(self) -> Callable[[Mapping[str, object]], Sequence[object]]:
         if len(self.fields) > 1:
@@ -129,7 +134,8 @@ def _loads(text: bytes) -> dict[str, Any]:
         if _INEXACT.search(text):  # it refuses numbers that are too big for it
             with suppress(ValueError):
                 return _loads_exactly(text)
-        raise _UnreadableError(f"is not JSON: {error.msg}, at character {error.colno}") from None
+        fault = undecoded(text.decode(errors="surrogateescape"))
+        raise _UnreadableError(fault or f"is not JSON: {error.msg}, at character {error.colno}") from None
     if type(members) is not dict:
         raise _UnreadableError(f"is not a JSON object: {shown(members)}")
     inexact = not _EXACT.issuperset(map(type, members.values())) and _INEXACT.search(text)
@@ -184,5 +190,4 @@ def open_ndjson(
     stream: Readable, name: str, dataset: Dataset, ignore_extra: bool, block_size: int
 ) -> tuple[NdjsonReader, tuple[str, ...], Iterator[Block]]:
     """What splits the blocks of an NDJSON file, its columns, and the blocks."""
-    optional = frozenset(each.name for each in dataset.fields if each.optional)
-    return NdjsonReader(dataset.names, optional, ignore_extra), dataset.names, cut(stream, block_size)
+    return NdjsonReader.of(dataset, ignore_extra), dataset.header, cut(stream, block_size)

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
 from loader.core.dataset import Dataset
+from loader.core.fields import Group
 
 Record = tuple[object, ...]
 _T = TypeVar("_T")
@@ -45,11 +46,14 @@ class Table(Protocol):
     def transaction(self) -> AbstractAsyncContextManager[None]:
         """All that is done inside happens at its end, durably, or not at all; nobody else writes meanwhile."""
 
-    async def find(self, claims: Mapping[int, Collection[object]]) -> list[Record]:
-        """The records that hold one of these values, given by field index; each once."""
+    async def find(self, claims: Mapping[Group, Collection[object]]) -> list[Record]:
+        """The records that hold one of these values; each once."""
 
     async def insert(self, records: Sequence[Record]) -> None:
         """Add records none of whose claims is held."""
+
+    async def try_insert(self, records: Sequence[Record]) -> bool:
+        """Add records; or none of them, and return False, if one of their claims is held."""
 
     async def update(self, records: Sequence[Record]) -> None:
         """Put records in the place of those of their keys, in this order."""

@@ -15,15 +15,15 @@ from attrs import frozen
 
 from loader.core.dataset import Dataset
 from loader.core.errors import TargetError
+from loader.core.fields import Group
 from loader.targets import Lookup, Record, Table, to_its_end
-from loader.targets.tables import create_table, misfit, quoted
+from loader.targets.tables import compared, create_table, listed, misfit, quoted
 
 _T = TypeVar("_T")
 
 BUSY_SECONDS = 5.0
 """How long another program may hold a lock that is wanted."""
 
-_ROWS_A_STATEMENT = 1_000
 _VARIABLES = 32_766  # SQLITE_MAX_VARIABLE_NUMBER
 
 _ELSEWHERE = "change that, or choose another directory with --into"
@@ -136,10 +136,12 @@ class _Connection:
 
     async def has_table(self, dataset: Dataset, schema: str = "main") -> bool:
         """Whether the table of a dataset is there; TargetError if it is, and does not fit."""
-        found = await self.run(f"SELECT type FROM {schema}.sqlite_master WHERE name = ? COLLATE NOCASE", [dataset.name])
+        found = await self.run(
+            f"SELECT type FROM {schema}.sqlite_master WHERE name = ? COLLATE NOCASE", [dataset.table]
+        )
         if not found:
             return False
-        table = quoted(dataset.name)
+        table = quoted(dataset.table)
         columns = await self.run(f"PRAGMA {schema}.table_info({table})")
         unique = []
         for _, index, is_unique, _, is_partial in await self.run(f"PRAGMA {schema}.index_list({table})"):
@@ -149,16 +151,22 @@ class _Connection:
                 unique.append((held, bool(is_partial)))
         if fault := misfit(dataset, found[0][0], columns, unique):
             raise TargetError(
-                f"{self.name}: its table {dataset.name} does not fit: {fault}; move the file away, or choose another "
+                f"{self.name}: its table {dataset.table} does not fit: {fault}; move the file away, or choose another "
                 f"directory with --into"
             )
         return True
+
+
+class _ConstraintError(TargetError):
+    """A constraint of a table does not allow for what was to be written."""
 
 
 @contextmanager
 def _own_faults(name: str) -> Iterator[None]:
     try:
         yield
+    except sqlite3.IntegrityError as error:
+        raise _ConstraintError(f"{name}: {error}: the table allows for less than the dataset; {_ELSEWHERE}") from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0)
         raise TargetError(f"{name}: {_WAYS_OUT.get(code) or _WAYS_OUT.get(code & 0xFF, error)}") from error
@@ -190,20 +198,23 @@ class _SqliteTable:
         lower: str | None = None,
         identity: Callable[[], object] = lambda: None,
     ) -> None:
-        self.had_records = False
+        self.had_records = self._has_triggers = False
         self._version: object = None
         self._connection, self._dataset = connection, dataset
         self._identity, self._first_identity = identity, identity()
         self._columns = ", ".join(map(quoted, dataset.names))
-        self._key = quoted(dataset.key)
-        self._name = f"main.{quoted(dataset.name)}"
+        self._key = listed(dataset.key_group)
+        self._name = f"main.{quoted(dataset.table)}"
         self._layers = [self._name]
         if lower:
             hidden = f"SELECT {self._key} FROM {self._name}"
-            self._layers.append(f"(SELECT * FROM {lower}.{quoted(dataset.name)} WHERE {self._key} NOT IN ({hidden}))")
+            table = f"{lower}.{quoted(dataset.table)}"
+            self._layers.append(f"(SELECT * FROM {table} WHERE ({self._key}) NOT IN ({hidden}))")
 
     async def look(self) -> None:
-        """See whether there are records."""
+        """See whether there are records, and triggers."""
+        triggers = "SELECT 1 FROM main.sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE LIMIT 1"
+        self._has_triggers = bool(await self._connection.run(triggers, [self._dataset.table]))
         self._version = await self._connection.run("PRAGMA data_version")
         for layer in self._layers:
             self.had_records |= bool(await self._connection.run(f"SELECT 1 FROM {layer} LIMIT 1"))
@@ -223,51 +234,74 @@ class _SqliteTable:
                 await self._connection.run("ROLLBACK")
             raise
 
-    async def find(self, claims: Mapping[int, Collection[object]]) -> list[Record]:
+    async def find(self, claims: Mapping[Group, Collection[object]]) -> list[Record]:
         found: dict[Record, None] = {}
-        for at, values in claims.items():
-            found.update(dict.fromkeys(await self._select(self._columns, at, values)))
+        for group, values in claims.items():
+            found.update(dict.fromkeys(await self._select(self._columns, group, values)))
         return list(found)
 
     async def stored(self, keys: Collection[object]) -> set[object]:
-        return {key for (key,) in await self._select(self._key, self._dataset.key_at, keys)}
+        found = await self._select(self._key, self._dataset.key_group, keys)
+        return {key[0] for key in found} if len(self._dataset.key_group.fields) == 1 else set(found)
 
     async def insert(self, records: Sequence[Record]) -> None:
         await self._write(records, "")
 
+    async def try_insert(self, records: Sequence[Record]) -> bool:
+        await self._connection.run("SAVEPOINT attempt")
+        try:
+            await self.insert(records)
+        except _ConstraintError:
+            await self._connection.run("ROLLBACK TO attempt")
+            return False
+        finally:
+            if self._connection.sqlite.in_transaction:
+                await self._connection.run("RELEASE attempt")
+        return True
+
     async def update(self, records: Sequence[Record]) -> None:
-        others = (name for name in map(quoted, self._dataset.names) if name != self._key)
+        others = [quoted(each.name) for each in self._dataset.fields if each not in self._dataset.key_group.fields]
         sets = ", ".join(f"{name} = excluded.{name}" for name in others)
         await self._write(records, f" ON CONFLICT ({self._key}) DO UPDATE SET {sets}")
 
-    async def _select(self, columns: str, at: int, values: Collection[object]) -> list[Record]:
-        name = self._dataset.names[at]
-        column = quoted(name) + (" COLLATE NOCASE" if name in self._dataset.nocase else "")
+    async def _select(self, columns: str, group: Group, values: Collection[Any]) -> list[Record]:
+        width = len(group.fields)
         rows: list[Record] = []
-        for some in _chunks(list(values), _VARIABLES):
-            marks = ",".join("?" * len(some))
+        for some in _chunks(list(values), _VARIABLES // width):
+            marks = ",".join("?" * len(some)) if width == 1 else f"VALUES {_rows(width, len(some))}"
+            given = some if width == 1 else list(chain.from_iterable(some))
             for layer in self._layers:
-                rows += await self._connection.run(f"SELECT {columns} FROM {layer} WHERE {column} IN ({marks})", some)
+                rows += await self._connection.run(
+                    f"SELECT {columns} FROM {layer} WHERE ({compared(group)}) IN ({marks})", given
+                )
         return rows
 
     async def _write(self, records: Sequence[Record], on_conflict: str) -> None:
         width = len(self._dataset.names)
-        row = f"({','.join('?' * width)})"
-        for some in _chunks(records, min(_ROWS_A_STATEMENT, _VARIABLES // width)):
-            rows = ",".join([row] * len(some))
+        for some in _powers_of_two(records, _VARIABLES // width):
+            rows = _rows(width, len(some))
             statement = f"INSERT INTO {self._name} ({self._columns}) VALUES {rows}{on_conflict}"
-            try:
-                await self._connection.run(statement, list(chain.from_iterable(some)))
-            except TargetError as error:
-                if isinstance(error.__cause__, sqlite3.IntegrityError):
-                    raise TargetError(f"{error}: the table allows for less than the dataset; {_ELSEWHERE}") from error
-                raise
-            [[taken]] = await self._connection.run("SELECT changes()")
-            if taken != len(some):
+            await self._connection.run(statement, list(chain.from_iterable(some)))
+            taken = await self._connection.run("SELECT changes()") if self._has_triggers else [(len(some),)]
+            if taken != [(len(some),)]:
                 raise TargetError(
-                    f"{self._connection.name}: a trigger of the table leaves out {len(some) - taken} of {len(some)} "
-                    f"records; {_ELSEWHERE}"
+                    f"{self._connection.name}: a trigger of the table leaves out {len(some) - taken[0][0]} of "
+                    f"{len(some)} records; {_ELSEWHERE}"
                 )
+
+
+def _rows(width: int, count: int) -> str:
+    """So many rows of so many variables."""
+    return ",".join([f"({','.join('?' * width)})"] * count)
+
+
+def _powers_of_two(items: Sequence[_T], most: int) -> Iterator[Sequence[_T]]:
+    """The items in portions whose sizes are few, so that the statements for them are prepared once."""
+    at = 0
+    while left := len(items) - at:
+        size = 1 << (min(left, most).bit_length() - 1)
+        yield items[at : at + size]
+        at += size
 
 
 def _chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:

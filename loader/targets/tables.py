@@ -1,9 +1,12 @@
 """The table of a dataset in SQL: how it is made, and whether one that is there already fits."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from decimal import Decimal
+from math import isfinite
 from typing import Any
 
-from loader.core.dataset import Dataset, Field
+from loader.core.dataset import Dataset
+from loader.core.fields import Field, Group
 from loader.core.values import not_blank
 
 Column = tuple[int, str, str, int, object, int]
@@ -15,20 +18,30 @@ UniqueIndex = tuple[tuple[tuple[str | None, str], ...], bool]
 
 def create_table(dataset: Dataset) -> str:
     """The statement that makes the table; its constraints demand again what the model demands, where SQL can say it."""
-    columns = ", ".join(" ".join(_definition(dataset, each)) for each in dataset.fields)
-    return f"CREATE TABLE {quoted(dataset.name)} ({columns})"
+    parts = [" ".join(_definition(dataset, each)) for each in dataset.fields]
+    for group in dataset.claim_groups:
+        if not _is_of_column(dataset, group):
+            claim = "PRIMARY KEY" if group is dataset.key_group else "UNIQUE"
+            parts.append(f"{claim} ({compared(group)})")
+    return f"CREATE TABLE {quoted(dataset.table)} ({', '.join(parts)})"
+
+
+def _is_of_column(dataset: Dataset, group: Group) -> bool:
+    """Whether a claim can be told of a column; one of a part of the key may be compared in another way than the key."""
+    [one, *others] = group.fields
+    return not others and (group is dataset.key_group or one not in dataset.key_group.fields)
 
 
 def _definition(dataset: Dataset, one: Field) -> Iterator[str]:
     column = quoted(one.name)
     yield f"{column} {one.kind.column}"
-    if one.name in dataset.nocase:
+    if one.name in dataset.nocase and one not in dataset.key_group.fields:
         yield "COLLATE NOCASE"
     if not one.nullable:
         yield "NOT NULL"
     if one.name == dataset.key:
         yield "PRIMARY KEY"
-    elif one.name in dataset.unique:
+    elif one.name in dataset.unique and one not in dataset.key_group.fields:
         yield "UNIQUE"
     storages = [*one.kind.stored_as, *(["null"] if one.nullable else [])]
     yield f"CHECK (typeof({column}) IN ({', '.join(map(repr, storages))}))"
@@ -36,7 +49,7 @@ def _definition(dataset: Dataset, one: Field) -> Iterator[str]:
     for check in one.checks():
         if check is not_blank:
             yield f"CHECK (trim({column}) <> '')"
-        elif getattr(check, "compare_op", None) in ("<", "<=", ">", ">="):  # attrs.validators.lt, le, gt, ge
+        elif getattr(check, "compare_op", None) in ("<", "<=", ">", ">=") and _is_number(check.bound):
             yield f"CHECK ({column} {check.compare_op} {check.bound})"
 
 
@@ -59,15 +72,30 @@ def misfit(
         if name not in dataset.names and is_needed and default is None:
             return f"its column {name} must have a value, and {dataset.name} have none for it"
     key = [name for _, name, _, _, _, in_key in columns if in_key]
-    if key != [dataset.key]:
-        return f"its primary key is {', '.join(key) or 'missing'}, not {dataset.key}"
-    key_index = (((dataset.key, "BINARY"),), False)
-    wanted = {(((name, "NOCASE" if name in dataset.nocase else "BINARY"),), False) for name in dataset.unique}
-    there_are = {(tuple((name, collation.upper()) for name, collation in held), some) for held, some in unique_indexes}
+    wanted_key = [each.name for each in dataset.key_group.fields]
+    if sorted(key) != sorted(wanted_key):
+        return f"its primary key is {', '.join(key) or 'missing'}, not {', '.join(wanted_key)}"
+    key_index = _index((name, "BINARY") for name in key)
+    wanted = {
+        _index((each.name, "NOCASE" if each.name in dataset.nocase else "BINARY") for each in group.fields)
+        for group in dataset.unique_groups
+    }
+    there_are = {
+        (_index((name, of.upper()) for name, of in held)[0], is_partial) for held, is_partial in unique_indexes
+    }
     for index in sorted(wanted ^ there_are - {key_index}, key=str):
         parts = " and ".join(f"{name} ({collation})" for name, collation in index[0])
         return f"{parts} is {'not ' if index in wanted else ''}unique in it"
     return None
+
+
+def _index(parts: Iterable[tuple[str | None, str]]) -> UniqueIndex:
+    """A unique index of all rows; the order of its columns does not matter."""
+    return tuple(sorted(parts, key=str)), False
+
+
+def _is_number(bound: object) -> bool:
+    return isinstance(bound, int | float | Decimal) and isfinite(bound)
 
 
 def _affinity(declared: str) -> str:
@@ -80,6 +108,17 @@ def _affinity(declared: str) -> str:
     if "BLOB" in declared or not declared:
         return "BLOB"
     return "REAL" if any(part in declared for part in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
+
+
+def listed(group: Group) -> str:
+    """The columns of fields that are taken together, as SQL."""
+    return ", ".join(quoted(each.name) for each in group.fields)
+
+
+def compared(group: Group) -> str:
+    """The same, with how they are compared."""
+    fields = zip(group.at, group.fields, strict=True)
+    return ", ".join(quoted(each.name) + (" COLLATE NOCASE" if at in group.nocase else "") for at, each in fields)
 
 
 def quoted(name: str) -> str:

@@ -9,21 +9,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loader.core.claims import Claimed, claimed
 from loader.core.dataset import Dataset
-from loader.core.judging import Absent, Refusal, Verdict, claims, judge
+from loader.core.judging import Absent, Refusal, Verdict, judge
 from loader.core.keys import KeySet
 from loader.core.records import Batch, Cause, Draft, Place, Reason
 from loader.datasets.orders import ORDERS
 from loader.datasets.users import USERS
 
+REFERENCES = {group.name: group for group in ORDERS.reference_groups}
 BAD = Reason("constraint-error", "name", "must not be blank")
 ALICE, BOB, CAROL = (1, "Alice", "alice@x"), (2, "Bob", "bob@x"), (3, "Carol", "carol@x")
 
 
 def keys(*some: object) -> KeySet:
-    found = KeySet()
-    found.update(some)
-    return found
+    return KeySet(some)
+
+
+def place(line: int) -> Place:
+    return Place("things.csv", line, line - 1)
+
+
+def claims(dataset: Dataset, rows: Batch) -> list[Claimed]:
+    return [claimed(group, rows) for group in dataset.claim_groups]
 
 
 def batch(*rows: Sequence[object] | Mapping[int, object]) -> Batch:
@@ -37,7 +45,7 @@ def batch(*rows: Sequence[object] | Mapping[int, object]) -> Batch:
 
 
 def judged(rows: Batch, *stored: Any, committed: Sequence[object] = (), update: bool = False) -> Verdict:
-    return judge(USERS, rows, stored, {}, keys(*committed), update)
+    return judge(USERS, rows, claims(USERS, rows), stored, {}, keys(*committed), place, update)
 
 
 def told(verdict: Verdict) -> list[tuple[int, list[str]]]:
@@ -48,7 +56,8 @@ def told(verdict: Verdict) -> list[tuple[int, list[str]]]:
 def test_claims_are_keys_and_unique_values() -> None:
     """What a batch wants alone: keys and unique values of records and drafts, text folded where case does not count."""
     rows = batch((1, "A", "A@x"), {0: 2, 1: "B"}, {2: "C@X"}, (1, "A", "a@X"))
-    assert claims(USERS, rows) == {0: {1, 2}, 2: {"a@x", "c@x"}}
+    named = {group.name: set(claimed(group, rows).all) for group in USERS.claim_groups}
+    assert named == {"id": {1, 2}, "email": {"a@x", "c@x"}}
 
 
 def test_records_that_nobody_contests_are_inserted() -> None:
@@ -165,9 +174,9 @@ def test_with_update_what_this_run_committed_stays() -> None:
 def test_a_missing_reference_tells_its_cause() -> None:
     """A reference to what is not there says which record upstream was rejected, where and why, if one was."""
     cause = Cause("products", 7, Place("products.csv", 8, 7), Reason("unique-error", "name", "'Laptop' is product 1's"))
-    absent = {1: Absent("user", {9: None}), 2: Absent("product", {7: cause})}
+    absent = {REFERENCES["user_id"]: Absent("user", {9: None}), REFERENCES["product_id"]: Absent("product", {7: cause})}
     rows = batch((1, 1, 1, 1), (2, 9, 7, 1), {0: 3, 1: 9, 2: 1})
-    verdict = judge(ORDERS, rows, [], absent, keys())
+    verdict = judge(ORDERS, rows, claims(ORDERS, rows), [], absent, keys(), place)
     assert verdict.inserts == [(1, 1, 1, 1)]
     assert told(verdict) == [
         (
@@ -185,13 +194,62 @@ def test_a_missing_reference_tells_its_cause() -> None:
 
 def test_a_reference_and_a_claim_can_both_be_wrong() -> None:
     """A row whose reference is missing is also told that an earlier row has its key."""
-    verdict = judge(ORDERS, batch((1, 1, 1, 1), (1, 9, 1, 1)), [], {1: Absent("user", {9: None})}, keys())
+    absent = {REFERENCES["user_id"]: Absent("user", {9: None})}
+    rows = batch((1, 1, 1, 1), (1, 9, 1, 1))
+    verdict = judge(ORDERS, rows, claims(ORDERS, rows), [], absent, keys(), place)
     assert [[reason.code for reason in refusal.reasons] for refusal in verdict.refusals] == [
         ["foreign-key", "primary-key"]
     ]
 
 
 MAYBE_INT: Any = int | None
+TREE = Dataset(
+    "tree",
+    attrs.make_class("Node", {"id": attrs.field(type=int), "up": attrs.field(type=MAYBE_INT)}),
+    "id",
+    references={"up": "tree"},
+)
+[UP] = TREE.reference_groups
+
+
+@pytest.mark.parametrize(
+    ("rows", "inserted", "dangling"),
+    [
+        ([(1, None), (2, 1)], [1, 2], {}),
+        ([(2, 1), (1, None)], [1], {2: None}),
+        ([(1, 1), (2, 1)], [], {2: None, 3: 1}),
+        ([(1, None), (2, 1), (3, 2), (4, 3)], [1, 2, 3, 4], {}),
+        ([(1, 7), (2, 1), (3, 2)], [], {2: None, 3: 1, 4: 2}),
+        ([{0: 1}, (1, None), (2, 1)], [1, 2], {}),
+        ([(2, 1), {0: 1}, (3, 1)], [], {2: None, 4: 1}),
+    ],
+)
+def test_a_reference_to_the_own_dataset_is_to_an_earlier_row(
+    rows: list[Any], inserted: list[int], dangling: dict[int, int | None]
+) -> None:
+    """Only rows before it that are accepted count; the first one of that key that was refused is the cause."""
+    given_ = batch(*rows)
+    absent = {UP: Absent("node", dict.fromkeys(UP.of_batch(given_)), among_rows=True, room=9)}
+    verdict = judge(TREE, given_, claims(TREE, given_), [], absent, keys(), place)
+    assert [key for key, _ in verdict.inserts] == inserted
+    found = {
+        refusal.line: reason.cause and reason.cause.key
+        for refusal in verdict.refusals
+        for reason in refusal.reasons
+        if reason.code == "foreign-key"
+    }
+    assert found == dangling
+
+
+def test_causes_among_the_rows_are_kept_as_long_as_there_is_room() -> None:
+    """So memory stays flat: later rejections are still told, without their causes."""
+    absent = {UP: Absent("node", {7: None, 1: None, 2: None}, among_rows=True, room=1)}
+    rows = batch((1, 7), (2, 7), (3, 1), (4, 2))
+    verdict = judge(TREE, rows, claims(TREE, rows), [], absent, keys(), place)
+    causes = [refusal.reasons[0].cause for refusal in verdict.refusals]
+    assert [cause and cause.place.line for cause in causes] == [None, None, 2, None]
+
+
 PAIRS = Dataset(
     "pairs",
     attrs.make_class(
@@ -205,7 +263,8 @@ PAIRS = Dataset(
 
 def test_no_value_is_no_claim() -> None:
     """Any number of records may have no value where it is unique, as in SQL."""
-    verdict = judge(PAIRS, batch((1, None, "x"), (2, None, "y"), {0: 3}), [], {}, keys())
+    rows = batch((1, None, "x"), (2, None, "y"), {0: 3})
+    verdict = judge(PAIRS, rows, claims(PAIRS, rows), [], {}, keys(), place)
     assert (len(verdict.inserts), len(verdict.refusals)) == (2, 1)
 
 
@@ -227,11 +286,14 @@ class Store:
         held = [
             record
             for record in self.records.values()
-            if any((str(record[at]).lower() if at == 2 else record[at]) in values for at, values in wanted.items())
+            if any(
+                group.fold(group.of(record)) in claim.all
+                for group, claim in zip(PAIRS.claim_groups, wanted, strict=True)
+            )
         ]
-        verdict = judge(PAIRS, rows, held, {}, self.committed, update)
+        verdict = judge(PAIRS, rows, wanted, held, {}, self.committed, place, update)
         self.records |= {record[0]: record for record in (*verdict.updates, *verdict.inserts)}
-        self.committed.update(verdict.keys)
+        self.committed |= verdict.keys
         return verdict
 
     def sound(self) -> bool:

@@ -1,21 +1,24 @@
 """The model's verdict on each row of a block: records, and drafts that bear every reason."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from datetime import date, datetime, time
 from decimal import Decimal
+from enum import Enum
 from multiprocessing import get_context
 from typing import Any
+from uuid import UUID
 
 import attrs
 import pytest
-from attrs import Converter, define, field, frozen, validators
+from attrs import Converter, Factory, converters, define, field, frozen, validators
 from attrs.validators import gt
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loader.core.dataset import Dataset
 from loader.core.parsing import parse
-from loader.core.records import Batch, Block, Misfit, Reason, Rows
+from loader.core.records import Batch, Block, Misfit, Reason, Rows, Span
 from loader.core.values import max_places
 from loader.datasets.orders import ORDERS
 from loader.datasets.products import PRODUCTS
@@ -34,9 +37,9 @@ class Given:
     misfits: Sequence[Misfit] = ()
 
     def rows(self, block: Block) -> Rows:
-        return Rows(self.cells, range(2, 2 + len(self.cells)), self.misfits)
+        return Rows.of(self.cells, range(2, 2 + len(self.cells)), self.misfits)
 
-    def values(self, text: bytes) -> Mapping[str, object]:
+    def values(self, block: Block, spans: Iterable[Span]) -> Iterator[Mapping[str, object]]:
         raise NotImplementedError
 
 
@@ -229,7 +232,7 @@ def test_an_exception_without_words_is_named() -> None:
 
 
 @define
-class Span:
+class Stretch:
     """A record of which two fields must agree, in two ways."""
 
     id: int
@@ -247,7 +250,7 @@ class Span:
             raise ValueError("total is not end - start")
 
 
-SPANS = Dataset("spans", Span, "id")
+SPANS = Dataset("spans", Stretch, "id")
 
 
 @pytest.mark.parametrize(
@@ -257,11 +260,11 @@ SPANS = Dataset("spans", Span, "id")
         (("1", "2", "1", ""), [("constraint-error", "end")]),
         (("1", "x", "1", ""), [("type-error", "start")]),
         (("1", "2", "5", "9"), [("constraint-error", None)]),
-        (("x", "2", "1", "9"), [("type-error", "id"), ("constraint-error", "end")]),
+        (("x", "2", "1", "9"), [("type-error", "id"), ("constraint-error", "end"), ("constraint-error", None)]),
     ],
 )
 def test_fields_are_judged_together(cells: Sequence[str], found: list[tuple[str, str | None]]) -> None:
-    """A validator sees the other fields, if they could be read; the whole is judged once each field is good."""
+    """A validator sees the other fields, if they could be read, and so does the check of the whole record."""
     batch = parsed(SPANS, cells)
     assert reasons(batch) == ([found] if found else [])
 
@@ -335,3 +338,272 @@ def test_parsing_is_the_same_in_another_process() -> None:
         there = pool.submit(parse, *call).result()
     assert there == parse(*call)
     assert len(there) == 5
+
+
+# What a model makes of its cells.
+
+
+class Color(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+def to_cents(text: str) -> int:
+    """What a price comes to in cents."""
+    return int(Decimal(text) * 100)
+
+
+def to_parts(value: float) -> Decimal:
+    return Decimal(round(value * 1000))
+
+
+def strip(value):  # type: ignore[no-untyped-def]  # as users write converters
+    return value.strip()
+
+
+def number_of(value: object, instance: Any) -> int:
+    return int(str(value)) + int(instance.id)
+
+
+MAYBE_DATE: Any = date | None
+MAYBE_TEXT: Any = str | None
+MAYBE_UUID: Any = UUID | None
+TEXTS: Any = list[str]
+IDENTITY = "123E4567-E89B-12D3-A456-426614174000"
+
+
+@pytest.mark.parametrize(
+    ("one", "cell", "stored"),
+    [
+        (field(type=int, converter=int), "7", 7),
+        (field(type=float, converter=float), "7", 7.0),
+        (field(type=str, converter=str), "a", "a"),
+        (field(type=Decimal, converter=Decimal), "1.5", 1.5),
+        (field(type=UUID, converter=UUID), IDENTITY, IDENTITY.lower()),
+        (field(type=Color, converter=Color), "red", "red"),
+        (field(type=date, converter=date.fromisoformat), "2026-11-23", "2026-11-23"),
+        (field(type=datetime, converter=datetime.fromisoformat), "2026-11-23T06:30:00Z", "2026-11-23T06:30:00+00:00"),
+        (field(type=time, converter=time.fromisoformat), "06:30:00", "06:30:00"),
+        (field(type=int, converter=to_cents), "1.50", 150),
+        (field(type=int, converter=Converter(to_cents)), "1.50", 150),
+        (field(type=Decimal, converter=to_parts), "1.5", 1500),
+        (field(type=Decimal, converter=to_parts), 1.5, 1500),
+        (field(type=str, converter=strip), " a ", "a"),
+        (field(type=str, converter=lambda value: value[::-1]), 12, "21"),
+        (field(type=TEXTS, converter=lambda text: text.split("|")), "a|b", '["a","b"]'),
+        (field(type=MAYBE_TEXT, converter=converters.optional(strip)), "", None),
+        (field(type=MAYBE_TEXT, converter=converters.optional(strip)), " a", "a"),
+        (field(type=MAYBE_UUID, converter=converters.optional(UUID)), IDENTITY, IDENTITY.lower()),
+        (field(type=str, converter=converters.default_if_none("none")), "", "none"),
+        (field(type=int, converter=converters.default_if_none(factory=lambda: 5)), None, 5),
+        (field(type=bool, converter=converters.to_bool), "yes", 1),
+        (field(type=bool, converter=converters.to_bool), True, 1),
+        (field(type=str, converter=converters.pipe(str.strip, str.upper)), " a ", "A"),
+        (field(type=int, converter=Converter(number_of, takes_self=True)), "3", 10),
+        (field(type=int, converter=to_cents, default="0.10"), "", 10),
+    ],
+)
+def test_a_converter_gets_what_it_takes(one: Any, cell: object, stored: object) -> None:
+    """It gets a value of the type that it says it takes, else the text of the cell; what it gives is stored."""
+    [record] = parsed(of(x=one), ("7", cell)).records
+    assert record == (7, stored)
+    assert type(record[1]) is type(stored)
+    [draft] = parsed(of(x=one, y=field(type=int, kw_only=True)), ("7", cell, "x")).drafts
+    assert draft.values == {0: 7, 1: stored}
+
+
+@pytest.mark.parametrize(
+    ("one", "cell", "code"),
+    [
+        (field(type=int, converter=int), "1_000", "type-error"),
+        (field(type=int, converter=int), "1.0", "type-error"),
+        (field(type=bool, converter=bool), "no", "type-error"),
+        (field(type=Decimal, converter=Decimal), "1e3", "type-error"),
+        (field(type=date, converter=date.fromisoformat), "20261123", "type-error"),
+        (field(type=UUID, converter=UUID), IDENTITY.replace("-", ""), "type-error"),
+        (field(type=int, converter=strip), "7", "constraint-error"),
+        (field(type=str, converter=len), "abc", "constraint-error"),
+        (field(type=Color, converter=strip), "red", "constraint-error"),
+        (field(type=str, converter=lambda value: None), "a", "constraint-error"),
+        (field(type=str, converter=lambda value: value + "\x00"), "a", "constraint-error"),
+        (field(type=float, converter=lambda value: float("nan")), "1", "constraint-error"),
+        (field(type=int, converter=lambda value: 2**63), "1", "constraint-error"),
+        (field(type=date, converter=datetime.fromisoformat), "2026-11-23T00:00:00", "constraint-error"),
+        (field(type=TEXTS, converter=lambda value: [object()]), "a", "constraint-error"),
+        (field(type=str, converter=lambda value: value.missing), "a", "type-error"),
+    ],
+)
+def test_what_a_converter_makes_is_held_against_the_type(one: Any, cell: str, code: str) -> None:
+    """A value of another type rejects its row, names the field, and never comes before a database."""
+    batch = parsed(of(x=one), ("7", cell))
+    assert batch.records == []
+    assert [reason.code for reason in batch.drafts[0].reasons] == [code]
+    assert 1 not in batch.drafts[0].values
+
+
+@frozen
+class Stay:
+    """A model with fields of every making."""
+
+    _house: str
+    number: int = field(validator=gt(0), alias="no")
+    nights: int = field(default=Factory(lambda self: self.number + 1, takes_self=True), kw_only=True)
+    tags: TEXTS = Factory(list)
+    note: str = field(init=False, default="new")
+    total: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "total", self.nights * 10)
+        if self.total > 50:
+            raise ValueError(f"total {self.total} is more than 50")
+
+
+STAYS = Dataset("stays", Stay, ("house", "number"))
+
+
+def test_a_model_of_every_making_is_loaded() -> None:
+    """Private fields, aliases, fields by name only, defaults of other fields, and what the model adds by itself."""
+    assert STAYS.header == ("house", "no", "nights", "tags")
+    batch = parsed(STAYS, ("a", "1", "5", '["x"]'), ("a", "2", "", ""))
+    assert batch.records == [("a", 1, 5, '["x"]', "new", 50), ("a", 2, 3, "[]", "new", 30)]
+
+
+def test_all_faults_of_such_a_model_are_named() -> None:
+    """Also those that the model finds as a whole, and the values that it adds are understood."""
+    bad_number, bad_total, bad_all = parsed(
+        STAYS, ("a", "0", "5", ""), ("a", "9", "", ""), ("", "x", "9", "[1]")
+    ).drafts
+    assert [(reason.code, reason.field) for reason in bad_number.reasons] == [("constraint-error", "no")]
+    assert bad_number.values == {0: "a", 2: 5, 3: "[]", 4: "new", 5: 50}
+    assert [str(reason) for reason in bad_total.reasons] == ["constraint-error: total 100 is more than 50"]
+    assert [(reason.code, reason.field) for reason in bad_all.reasons] == [
+        ("constraint-error", "house"),
+        ("type-error", "no"),
+        ("type-error", "tags"),
+        ("constraint-error", None),
+    ]
+
+
+def test_a_factory_is_called_for_each_row() -> None:
+    """No two records share what a factory makes."""
+    seen: list[Any] = []
+
+    def keep(_instance: object, _attribute: object, value: list[str]) -> None:
+        value.append("x")
+        seen.append(value)
+
+    batch = parsed(of(tags=field(type=TEXTS, factory=list, validator=keep)), ("1", ""), ("2", ""))
+    assert batch.records == [(1, '["x"]'), (2, '["x"]')]
+    assert seen[0] is not seen[1]
+
+
+VALIDATED: list[tuple[Any, str, str]] = [
+    (validators.and_(gt(0), validators.lt(10)), "5", "50"),
+    (validators.or_(validators.lt(3), gt(9)), "2", "5"),
+    (validators.not_(validators.in_([3, 4])), "5", "3"),
+    (validators.in_([1, 2]), "2", "3"),
+    (validators.instance_of(int), "2", ""),
+    (validators.optional(gt(5)), "6", "5"),
+    ([gt(5), validators.le(7)], "6", "8"),
+]
+
+
+@pytest.mark.parametrize(("validator", "good", "bad"), VALIDATED)
+def test_the_validators_of_attrs_are_respected(validator: Any, good: str, bad: str) -> None:
+    """What a combination of validators refuses is a constraint error of its field."""
+    batch = parsed(of(n=field(type=int, validator=validator)), ("1", good), ("2", bad))
+    assert batch.records == [(1, int(good))]
+    assert reasons(batch) == [[("constraint-error", "n")]]
+
+
+def test_validators_look_into_lists_and_dicts() -> None:
+    """Items, keys and values are validated as read: dates, not texts."""
+    dates: Any = list[date]
+    sizes: Any = dict[str, int]
+    dataset = of(
+        days=field(type=dates, validator=validators.deep_iterable(gt(date(2026, 1, 1)), validators.min_len(1))),
+        sizes=field(type=sizes, validator=validators.deep_mapping(validators.max_len(1), gt(0))),
+    )
+    batch = parsed(
+        dataset, ("1", '["2026-11-23"]', '{"a":1}'), ("2", '["2025-11-23"]', {"a": 0}), ("3", "[]", {"aa": 1})
+    )
+    assert batch.records == [(1, '["2026-11-23"]', '{"a":1}')]
+    assert reasons(batch) == [[("constraint-error", "days"), ("constraint-error", "sizes")]] * 2
+
+
+@define
+class Shifting:
+    """A record that makes something else of itself."""
+
+    id: int
+    text: str
+    day: MAYBE_DATE = None
+
+    def __attrs_post_init__(self) -> None:
+        match self.text:
+            case "number":
+                self.text = 7  # type: ignore[assignment]
+            case "nothing":
+                self.text = None  # type: ignore[assignment]
+            case "moment":
+                self.day = datetime(2026, 11, 23, 6, 30)
+            case "gone":
+                del self.text
+            case "missing":
+                self.text = self.nowhere  # type: ignore[attr-defined]
+            case "key":
+                self.id = "x"  # type: ignore[assignment]
+            case _:
+                self.text = self.text.upper()
+
+
+@pytest.mark.parametrize("text", ["number", "nothing", "moment", "gone", "missing", "key"])
+def test_what_a_model_makes_of_itself_is_held_against_its_types(text: str) -> None:
+    """A value of another type, or none at all, rejects the row, with a reason; the rows about it are not touched."""
+    batch = parsed(Dataset("shifting", Shifting, "id"), ("1", "a", ""), ("2", text, ""), ("3", "b", ""))
+    assert batch.records == [(1, "A", None), (3, "B", None)]
+    [draft] = batch.drafts
+    assert {reason.code for reason in draft.reasons} == {"constraint-error"}
+    assert all(reason.message for reason in draft.reasons)
+
+
+@define
+class OwnInit:
+    """A record with an `__init__` of its own."""
+
+    nr: int
+    name: str
+
+    def __init__(self, nr: int, name: str) -> None:
+        if name == "refused":
+            raise ValueError("is refused")
+        self.__attrs_init__(nr, 7 if name == "seven" else name.upper())  # type: ignore[attr-defined]
+
+
+def test_an_init_of_its_own_is_held_against_the_types_too() -> None:
+    """What such a class makes of its arguments is stored, or rejects the row."""
+    batch = parsed(Dataset("own", OwnInit, "nr"), ("1", "a"), ("2", "seven"), ("3", "refused"))
+    assert batch.records == [(1, "A")]
+    assert [draft.reasons[0].message for draft in batch.drafts] == ["not text: 7", "is refused"]
+
+
+def test_a_column_that_may_be_left_out_counts_in_a_row_that_does_not_fit() -> None:
+    """Its default is known, and has to pass; of a row that cannot be read nothing is said but that."""
+    dataset = of(
+        a=field(type=int),
+        b=field(type=int, default=5, validator=gt(0)),
+        c=field(type=int, default=-1, validator=gt(0)),
+    )
+    extra, missing = Reason("extra-cell", "d", "is not a field"), Reason("missing-cell", "b", "is missing")
+    misfits = [
+        Misfit(2, {"id": "1", "a": "2"}, (extra,)),
+        Misfit(3, {"id": "1", "a": "2"}, (missing,)),
+        Misfit(4, {}, (Reason("row-error", None, "is not JSON"),)),
+    ]
+    batch = parsed(dataset, misfits=misfits)
+    assert reasons(batch) == [
+        [("extra-cell", "d"), ("constraint-error", "c")],
+        [("missing-cell", "b"), ("constraint-error", "c")],
+        [("row-error", None)],
+    ]
+    assert [draft.values for draft in batch.drafts] == [{0: 1, 1: 2, 2: 5}, {0: 1, 1: 2}, {}]

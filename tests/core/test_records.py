@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.core.records import Batch, Draft, Place, Reason
+from loader.core.records import Batch, Cause, Draft, Place, Reason
 
 
 def test_a_place_is_written_by_line_or_by_row() -> None:
@@ -19,6 +18,16 @@ def test_a_reason_is_written_with_its_field() -> None:
     """A reason begins with its code, and names the field if there is one."""
     assert str(Reason("type-error", "id", "not an integer: 'x'")) == "type-error: id not an integer: 'x'"
     assert str(Reason("row-error", None, "is not UTF-8")) == "row-error: is not UTF-8"
+
+
+def test_a_cause_is_told_in_short() -> None:
+    """What a cause is about may be long, and may have causes itself: neither is kept."""
+    first = Cause("a", 1, Place("a.csv", 2, 1), Reason("type-error", "id", "not an integer", "x" * 1000))
+    second = Cause("b", 2, Place("b.csv", 2, 1), Reason("foreign-key", "a", "no a 1", 1, cause=first))
+    assert (first.reason, second.reason) == (
+        Reason("type-error", "id", "not an integer"),
+        Reason("foreign-key", "a", "no a 1"),
+    )
 
 
 Rows = list[tuple[int, bool, int | None]]
@@ -48,31 +57,15 @@ def test_rows_are_found_by_line(some: Rows, line: int) -> None:
     assert len(batch) == len(some)
     assert batch.before(line) == batch_of(row for row in some if row[0] < line)
     assert batch.row_at(line) == sum(at < line for at in lines)
-    assert batch.line_after(line) == min((at for at in lines if at > line), default=None)
-
-
-@given(rows(), st.sets(st.integers(0, 3), min_size=1))
-def test_a_value_is_found_in_records_and_drafts(some: Rows, values: set[object]) -> None:
-    """The first row that has one of these values is found, be it a record or a draft; columns hold both."""
-    batch = batch_of(some)
-    assert sorted(map(str, batch.column(0))) == sorted(str(value) for _, _, value in some if value is not None)
-    found = [line for line, _, value in some if value in values]
-    if found:
-        assert batch.first_line(0, values) == found[0]
+    assert batch.span(line) == (line, min((at for at in lines if at > line), default=None))
 
 
 def test_a_batch_of_nothing() -> None:
     """An empty batch has no rows, and none after any line."""
-    assert (len(Batch()), Batch().line_after(1), list(Batch().column(0)), Batch().row_at(9)) == (0, None, [], 0)
+    assert (len(Batch()), Batch().span(1), Batch().row_at(9)) == (0, (1, None), 0)
 
 
 def test_before_keeps_the_origins() -> None:
     """The part of a batch still knows where its rows stood at first."""
     batch = Batch([(1,)], [2], origins={2: ("users.csv", 9, 8)})
     assert batch.before(3).origins == {2: ("users.csv", 9, 8)}
-
-
-def test_before_cannot_be_asked_for_a_value_that_is_not_there() -> None:
-    """To look for the first of values that no row has is a mistake of the caller, and is told."""
-    with pytest.raises(ValueError, match="empty"):
-        Batch().first_line(0, {1})

@@ -1,18 +1,20 @@
 """How the tests of sources read a file: whole, in blocks of any size."""
 
+import asyncio
 import gzip
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from loader.core.dataset import Dataset
 from loader.core.parsing import parse
-from loader.core.records import Batch, Block, Misfit, Origin, Reader, Reason, Rows
+from loader.core.records import Batch, Block, Misfit, Origin, Reader, Reason, Rows, Span
 from loader.datasets.users import USERS
-from loader.sources import FileSource, file_source
+from loader.sources import Rowset, Source, file_source
+from loader.sources.packings import zstd
 
 BLOCK_SIZES = (1, 2, 3, 7, 64, 2**18)
 
@@ -29,7 +31,7 @@ class Reading:
 
     @property
     def cells(self) -> list[tuple[object, ...]]:
-        return [tuple(row) for row in self.rows.cells]
+        return list(zip(*self.rows.columns, strict=True))
 
     @property
     def lines(self) -> list[int]:
@@ -41,24 +43,53 @@ class Reading:
         return [(misfit.line, [reason.code for reason in misfit.reasons]) for misfit in self.rows.misfits]
 
 
-def read_path(path: Path, dataset: Dataset = USERS, block_size: int = 2**18, ignore_extra: bool = False) -> Reading:
+def packed(text: bytes, ending: str) -> bytes:
+    """What stands in a file of this ending that holds the text."""
+    if ending.endswith(".zst"):
+        return bytes(zstd().compress(text, options={zstd().CompressionParameter.checksum_flag: 1}))
+    return gzip.compress(text, 1) if ending.endswith(".gz") else text
+
+
+def read_path(
+    path: Path,
+    dataset: Dataset = USERS,
+    block_size: int = 2**18,
+    ignore_extra: bool = False,
+    delimiter: str = ",",
+    encoding: str = "utf-8",
+) -> Reading:
     """Verify a file and read it to its end."""
-    source = FileSource(path, file_source(path).format, block_size)
-    for _ in source.verify():
-        pass
-    with source.open(dataset, ignore_extra) as rowset:
-        blocks = list(rowset.blocks)
+    return read_source(
+        evolve(file_source(path, delimiter=delimiter, encoding=encoding), block_size=block_size), dataset, ignore_extra
+    )
+
+
+def read_source(source: Source, dataset: Dataset = USERS, ignore_extra: bool = False) -> Reading:
+    """Verify a source and read it to its end."""
+    rowset, blocks = asyncio.run(_read_source(source, dataset, ignore_extra))
     cells: list[Any] = []
     lines: list[int] = []
     misfits: list[Misfit] = []
     origins: dict[int, Origin] = {}
     for block in blocks:
         rows = rowset.reader.rows(block)
-        cells += rows.cells
+        cells += zip(*rows.columns, strict=True)
         lines += rows.lines
         misfits += rows.misfits
         origins |= rows.origins
-    return Reading(rowset.reader, rowset.columns, rowset.size, blocks, Rows(cells, lines, misfits, origins))
+    return Reading(rowset.reader, rowset.columns, rowset.size, blocks, Rows.of(cells, lines, misfits, origins))
+
+
+async def _read_source(source: Source, dataset: Dataset, ignore_extra: bool) -> tuple[Rowset, list[Block]]:
+    await source.verify()
+    async with source.open(dataset, ignore_extra) as rowset:
+        return rowset, [block async for block in rowset.blocks]
+
+
+def values(reader: Reader, text: bytes) -> Mapping[str, object]:
+    """The cells that a reader finds in the text of one row."""
+    [found] = reader.values(Block(text, 1, len(text)), [(1, None)])
+    return found
 
 
 def read(
@@ -67,13 +98,15 @@ def read(
     dataset: Dataset = USERS,
     block_size: int = 2**18,
     ignore_extra: bool = False,
+    delimiter: str = ",",
+    encoding: str = "utf-8",
 ) -> Reading:
-    """Read a file of these bytes; if its ending is `.gz` they are compressed first."""
+    """Read a file of these bytes; if its ending is `.gz` or `.zst` they are compressed first."""
     data = data.encode() if isinstance(data, str) else data
     with TemporaryDirectory() as directory:
         path = Path(directory, f"{dataset.name}.{ending}")
-        path.write_bytes(gzip.compress(data, 1) if ending.endswith(".gz") else data)
-        return read_path(path, dataset, block_size, ignore_extra)
+        path.write_bytes(packed(data, ending))
+        return read_path(path, dataset, block_size, ignore_extra, delimiter, encoding)
 
 
 @frozen
@@ -85,7 +118,7 @@ class _Again:
     def rows(self, block: Block) -> Rows:
         return self.again
 
-    def values(self, text: bytes) -> Mapping[str, object]:
+    def values(self, block: Block, spans: Iterable[Span]) -> Iterator[Mapping[str, object]]:
         raise NotImplementedError
 
 

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from attrs.validators import gt
 
 from loader.core.dataset import Dataset
 from loader.core.errors import TargetError
+from loader.core.fields import Group
 from loader.core.values import max_places, not_blank
 from loader.targets import Table, Target, sqlite
 from loader.targets.sqlite import SqliteTarget
@@ -42,6 +43,23 @@ class Word:
 
 THINGS = Dataset("things", Thing, "id", unique=("name", "of"), nocase=("name",), references={"of": "things"})
 WORDS = Dataset("words", Word, "word")
+
+
+@define
+class Seat:
+    row: str
+    place: int
+    guest: str
+
+
+SEATS = Dataset("seats", Seat, ("row", "place"), [("row", "guest")], "row")
+
+
+def wanting(dataset: Dataset = THINGS, **values: Collection[object]) -> dict[Group, Collection[object]]:
+    """Values that are claimed, by what claims them."""
+    groups = {group.name: group for group in dataset.claim_groups}
+    return {groups[name]: some for name, some in values.items()}
+
 
 TARGETS: dict[str, Callable[[Path], Target]] = {"sqlite": lambda directory: SqliteTarget(directory / "things.db")}
 """How a target of each kind is made, whose files, if it has any, are in this directory."""
@@ -87,7 +105,7 @@ def insert(target: Target, *records: Any) -> None:
 
 
 async def records_of(table: Table) -> set[Any]:
-    return set(await table.find({0: range(-10, 50)}))
+    return set(await table.find(wanting(id=range(-10, 50))))
 
 
 def records(target: Target) -> set[Any]:
@@ -127,8 +145,8 @@ def test_what_is_inserted_is_found(target: Target) -> None:
     insert(target, A, B, C)
 
     async def find(table: Table) -> list[Any]:
-        by_name: Any = [{1: [name]} for name in ("BOLT", "ÇEDILLE", "çEDille")]
-        claims: Any = [{0: [1]}, *by_name, {0: [2, -3], 1: ["bolt"], 3: [1]}, {0: []}, {}]
+        by_name: Any = [wanting(name=[name]) for name in ("BOLT", "ÇEDILLE", "çEDille")]
+        claims: Any = [wanting(id=[1]), *by_name, wanting(id=[2, -3], name=["bolt"], of=[1]), wanting(id=[]), {}]
         return [sorted(await table.find(each), key=str) for each in claims]
 
     assert opened(target, find) == [[A], [B], [], [C], [C, B], [], []]
@@ -144,7 +162,7 @@ def test_what_is_read_back_is_what_was_written(target: Target) -> None:
         (2, "\U0001f600\u0000"[:1], -0.5, 1),
     ]
     insert(target, *records_)
-    found = opened(target, lambda table: table.find({0: [record[0] for record in records_]}))
+    found = opened(target, lambda table: table.find(wanting(id=[record[0] for record in records_])))
     assert sorted(map(repr, found)) == sorted(map(repr, records_))
 
 
@@ -153,7 +171,7 @@ def test_text_can_be_a_key(target: Target) -> None:
 
     async def write_words(table: Table) -> list[Any]:
         await write(table, ("a", 1), ("A", 2), ("ä", 3))
-        return await table.find({0: ["A", "ä", "b"]})
+        return await table.find(wanting(WORDS, word=["A", "ä", "b"]))
 
     assert sorted(opened(target, write_words, dataset=WORDS)) == [("A", 2), ("ä", 3)]
     assert stored(target, ["a", "B", "Ä"], dataset=WORDS) == {"a"}
@@ -270,11 +288,38 @@ def test_numbers_of_any_size_are_no_limit(target: Target, check: bool) -> None:
 
     async def fill(table: Table) -> tuple[int, int]:
         await write(table, *many)
-        by_key = await table.find({0: range(-40_000, 40_000)})
-        return len(by_key), len(await table.find({0: range(40_000), 1: [name for _, name, _, _ in many]}))
+        by_key = await table.find(wanting(id=range(-40_000, 40_000)))
+        return len(by_key), len(await table.find(wanting(id=range(40_000), name=[name for _, name, _, _ in many])))
 
     assert opened(target, fill, check) == (40_000, 40_000)
     assert len(stored(target, range(-40_000, 40_000))) == (0 if check else 40_000)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_keys_of_several_fields_are_no_limit(target: Target, check: bool) -> None:
+    """Tens of thousands of keys of several fields are found, also by what is unique without regard to case."""
+    many = [(f"Row {number // 100}", number % 100, f"Guest {number}") for number in range(40_000)]
+
+    async def fill(table: Table) -> tuple[int, int]:
+        await write(table, *many)
+        by_key = await table.find({SEATS.key_group: [(row, place) for row, place, _ in many] + [("row 1", 1)]})
+        [unique] = SEATS.unique_groups
+        return len(by_key), len(await table.find({unique: [(row.upper(), guest) for row, _, guest in many]}))
+
+    assert opened(target, fill, check, SEATS) == (40_000, 40_000)
+    found = stored(target, [("Row 1", 1), ("row 1", 1), ("Row 1", 100)], dataset=SEATS)
+    assert found == (set() if check else {("Row 1", 1)})
+
+
+def test_an_update_finds_its_record_by_several_fields(target: Target) -> None:
+    """The fields of the key stay, the others change."""
+
+    async def change(table: Table) -> set[Any]:
+        await write(table, ("a", 1, "Ann"), ("A", 1, "Ben"))
+        await write(table, updates=[("a", 1, "Cid")])
+        return set(await table.find({SEATS.key_group: [("a", 1), ("A", 1)]}))
+
+    assert opened(target, change, dataset=SEATS) == {("a", 1, "Cid"), ("A", 1, "Ben")}
 
 
 def test_with_check_nothing_changes(target: Target, tmp_path: Path) -> None:
@@ -288,7 +333,7 @@ def test_with_check_nothing_changes(target: Target, tmp_path: Path) -> None:
         await write(table, updates=[updated])
         await write(table, added)
         assert await records_of(table) == {updated, B, C, added}
-        claims: Any = [{0: [1]}, {1: ["ANVIL"]}, {1: ["awl"]}, {3: [8, 9, 1]}]
+        claims: Any = [wanting(id=[1]), wanting(name=["ANVIL"]), wanting(name=["awl"]), wanting(of=[8, 9, 1])]
         return [sorted(await table.find(each)) for each in claims]
 
     assert opened(target, tried, check=True) == [[updated], [added], [updated], [updated, B, added]]
@@ -416,7 +461,7 @@ def misfit_table(**changes: str) -> str:
         (misfit_table(name="name TEXT UNIQUE"), "name .*unique in it"),
         (misfit_table(name="name TEXT COLLATE NOCASE"), r"name \(NOCASE\) is not unique in it"),
         (misfit_table(price="price NUMERIC UNIQUE"), r"price \(BINARY\) is unique in it"),
-        (misfit_table(more="UNIQUE (price, name)"), r"price .* and name .* is unique in it"),
+        (misfit_table(more="UNIQUE (price, name)"), r"name .* and price .* is unique in it"),
         (misfit_table() + ";CREATE UNIQUE INDEX i ON things (price) WHERE price > 1", "price .* is unique in it"),
         (misfit_table() + ";CREATE UNIQUE INDEX i ON things (abs(price))", ".*is unique in it"),
         ("CREATE VIEW things AS SELECT 1 AS id", "it is a view"),
@@ -590,7 +635,7 @@ def test_the_table_says_again_what_the_model_says(path: Path) -> None:
 
 
 async def records_of_words(table: Table) -> list[Any]:
-    return await table.find({0: ["a"]})
+    return await table.find(wanting(WORDS, word=["a"]))
 
 
 def leave_a_log(path: Path) -> None:
@@ -641,7 +686,7 @@ def test_a_check_beside_a_writer_sees_what_is_committed(path: Path) -> None:
 def test_a_collation_is_known_in_small_letters(path: Path) -> None:
     """SQL does not care for the case of a collation's name."""
     sql(path, misfit_table(name="name TEXT NOT NULL UNIQUE COLLATE nocase"))
-    assert opened(SqliteTarget(path), lambda table: table.find({0: [1]})) == []
+    assert opened(SqliteTarget(path), lambda table: table.find(wanting(id=[1]))) == []
 
 
 def test_a_trigger_that_leaves_records_out_is_told(path: Path) -> None:
@@ -686,3 +731,26 @@ def test_a_check_does_not_read_what_was_cut_off(path: Path) -> None:
         stored(SqliteTarget(path), [1, 9], check=True)
     assert snapshot(path.parent) == before
     assert stored(SqliteTarget(path), [1, 9]) == {1}
+
+
+def test_an_attempt_adds_all_or_nothing(target: Target) -> None:
+    """Records are added if nobody holds what they want alone; else none of them is, and the transaction goes on."""
+
+    async def attempt(table: Table) -> list[bool]:
+        async with table.transaction():
+            done = [
+                await table.try_insert([(1, "a", None, None), (2, "b", None, None)]),
+                await table.try_insert([(3, "c", None, None), (4, "A", None, None)]),
+                await table.try_insert([(1, "d", None, None)]),
+            ]
+            await table.insert([(5, "e", None, None)])
+        return done
+
+    assert opened(target, attempt) == [True, False, False]
+    assert {record[0] for record in records(target)} == {1, 2, 5}
+
+
+def test_any_number_of_records_is_written(target: Target) -> None:
+    """Records are written in portions of any size, each once."""
+    insert(target, *((at, f"n{at}", None, None) for at in range(1, 9_876)))
+    assert stored(target, range(10_000)) == set(range(1, 9_876))

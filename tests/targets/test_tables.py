@@ -1,7 +1,7 @@
 """The table that a declaration makes, and which tables that are there fit it."""
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, nullcontext
 from decimal import Decimal
 from typing import Any
 
@@ -34,7 +34,17 @@ class Tag:
 
 ODDS = Dataset("values", Odd, "group", unique=("select", "mail"), nocase=("mail",))
 TAGS = Dataset("tags", Tag, "tag")
-ALL = pytest.mark.parametrize("dataset", [USERS, PRODUCTS, ORDERS, ODDS, TAGS], ids=lambda one: one.name)
+
+
+@define
+class Seat:
+    row: str
+    place: str
+    guest: str | None = None
+
+
+SEATS = Dataset("seats", Seat, ("row", "place"), ("row", ("place", "guest"), "guest"), ("row", "place"))
+ALL = pytest.mark.parametrize("dataset", [USERS, PRODUCTS, ORDERS, ODDS, TAGS, SEATS], ids=lambda one: one.name)
 
 
 def described(database: sqlite3.Connection, table: str) -> tuple[list[Column], list[UniqueIndex]]:
@@ -111,6 +121,36 @@ def test_no_value_is_unique_for_many() -> None:
             database.execute("INSERT INTO \"values\" VALUES (3, NULL, 1, 0.5, 'a', 'A@B')")
         with pytest.raises(sqlite3.IntegrityError, match=r"values\.group"):
             database.execute("INSERT INTO \"values\" VALUES (2, NULL, 1, 0.5, 'a', 'x@y')")
+
+
+@pytest.mark.parametrize(
+    ("seat", "taken"),
+    [
+        (("b", "y", "Cid"), None),
+        (("A", "y", "Cid"), "seats.row"),
+        (("b", "X", "Ann"), "seats.place, seats.guest|seats.guest"),
+        (("b", "y", "Ann"), "seats.guest"),
+        (("b", "X", "ann"), None),
+    ],
+)
+def test_a_key_knows_capitals_though_parts_of_it_are_unique_without(seat: Any, taken: str | None) -> None:
+    """The key is compared as it stands, also where one of its fields is unique without regard to case."""
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute(create_table(SEATS))
+        database.execute("INSERT INTO seats VALUES ('a', 'x', 'Ann')")
+        assert database.execute("SELECT 1 FROM seats WHERE (row, place) IN (VALUES ('A', 'X'))").fetchall() == []
+        with pytest.raises(sqlite3.IntegrityError, match=taken) if taken else nullcontext():
+            database.execute("INSERT INTO seats VALUES (?, ?, ?)", seat)
+
+
+def test_keys_that_differ_in_case_are_two() -> None:
+    """A part of the key may be unique without regard to case in a combination, and the key is not."""
+    pairs = Dataset("seats", Seat, ("row", "place"), [("row", "guest")], "row")
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute(create_table(pairs))
+        database.execute("INSERT INTO seats VALUES ('a', 'x', 'Ann'), ('A', 'x', 'Ben')")
+        with pytest.raises(sqlite3.IntegrityError, match=r"seats\.row, seats\.guest"):
+            database.execute("INSERT INTO seats VALUES ('a', 'y', 'Ben')")
 
 
 COLUMNS: list[Column] = [

@@ -1,0 +1,39 @@
+"""How a source waits for a disk or a pipe beside the event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from threading import Thread
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def in_thread(call: Callable[[], T], discard: Callable[[T], object] = lambda _: None) -> T:
+    """Make a call in a thread of its own, which does not keep the program from ending while it waits.
+
+    `discard` is given what comes too late for one who was cancelled.
+    """
+    future: Future[T] = Future()
+
+    def work() -> None:
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(call())
+            except BaseException as error:
+                future.set_exception(error)
+
+    Thread(target=work, name="source", daemon=True).start()
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        future.add_done_callback(lambda late: late.cancelled() or late.exception() or discard(late.result()))
+        raise
+
+
+async def in_threads(items: Iterator[T]) -> AsyncIterator[T]:
+    """The same items, each fetched in a thread."""
+    end = object()
+    while (item := await in_thread(partial(next, items, end))) is not end:
+        yield item

@@ -1,0 +1,134 @@
+"""Parsing in processes: the same end, and no process left behind, however it ends."""
+
+import os
+import signal
+import subprocess
+import time
+from concurrent.futures import Executor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loader import cli
+from loader.cli import main
+from loader.executors import Here, processes
+from tests.benchmarks.generate import generate
+from tests.test_cli import command, environment, result, rows, settle_in, stored, timeless, wait_until
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle_in(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def big(tmp_path: Path) -> Path:
+    generate(tmp_path / "big", 30_000, 5_000, 40_000, faults=0.01, seed=1, form="csv")
+    return tmp_path / "big"
+
+
+def children(pid: int) -> set[int]:
+    """The processes that a process has begun."""
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return {int(each) for each in listed.stdout.split()}
+
+
+def alive(pids: set[int]) -> set[int]:
+    found = set()
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, 0)
+            found.add(pid)
+    return found
+
+
+@pytest.mark.parametrize("executor", [Here, lambda: processes(2)], ids=["here", "processes"])
+def test_an_executor_gives_results_and_errors(executor: Any) -> None:
+    """A call's result comes back, and so does what it raises."""
+    with executor() as made:
+        assert isinstance(made, Executor)
+        assert made.submit(divmod, 7, 2).result() == (3, 1)
+        with pytest.raises(ZeroDivisionError):
+            made.submit(divmod, 7, 0).result()
+
+
+def test_processes_change_nothing(big: Path) -> None:
+    """With any number of processes databases, rejects and result are the same."""
+    ends = []
+    for jobs in ("0", "1", "3"):
+        arguments = ["-qq", "-d", str(big), "--into", jobs, "--rejects", f"{jobs}/rejects", "--export", f"{jobs}.json"]
+        assert main([*arguments, "--jobs", jobs]) == 1
+        document = timeless(result(f"{jobs}.json"))
+        for dataset in document["datasets"]:
+            del dataset["target"], dataset["rejects"]
+        kept = [rows(name, jobs) for name in ("users", "products", "orders")]
+        ends.append((document, kept, {path.name: path.read_bytes() for path in Path(jobs, "rejects").iterdir()}))
+    assert ends[0] == ends[1] == ends[2]
+
+
+def test_small_files_begin_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is loaded in no time is parsed here; big files are not, if there is more than one core."""
+    begun: list[int] = []
+
+    def begin(number: int) -> Executor:
+        begun.append(number)
+        return Here()
+
+    monkeypatch.setattr(cli, "processes", begin)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    main(["-qq"])
+    assert begun == []
+    monkeypatch.setattr(cli, "_SIZE_THAT_PAYS", 100)
+    main(["-qq"])
+    assert begun == [3]
+    main(["-qq", "--jobs", "2"])
+    assert begun == [3, 2]
+
+
+def test_a_process_that_is_killed_fails_the_load(big: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that the system ends is told in a line; what is committed stays, and running again finishes."""
+    child = subprocess.Popen(
+        command("-q", "-d", str(big), "--jobs", "1"), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    wait_until(lambda: children(child.pid))
+    for each in children(child.pid):
+        os.kill(each, signal.SIGKILL)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 3
+    assert b"a process that parses was ended from outside" in err
+    assert b"Traceback" not in err
+    assert main(["-qq", "-d", str(big)]) == 1
+    assert result()["totals"]["untried"] == 0
+    assert all(stored())
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGINT,), (signal.SIGINT, signal.SIGINT)])
+def test_no_process_is_left_behind(big: Path, signals: tuple[int, ...]) -> None:
+    """Interrupted once or twice, the processes end with the load; a second time may come at its very end."""
+    _ends_without_children(big, signals, 130, *([-signal.SIGINT] if len(signals) > 1 else []))
+
+
+def test_processes_end_with_a_load_that_is_killed(big: Path) -> None:
+    """Also where the load has no time to end them."""
+    _ends_without_children(big, (signal.SIGKILL,), -signal.SIGKILL)
+
+
+def _ends_without_children(big: Path, signals: tuple[int, ...], *codes: int) -> None:
+    child = subprocess.Popen(
+        command("-q", "-d", str(big), "--jobs", "2"),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    wait_until(lambda: len(children(child.pid)) == 2)
+    workers = children(child.pid)
+    for each in signals:
+        os.kill(child.pid, each)
+        time.sleep(0.02)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode in codes
+    assert b"Traceback" not in err
+    wait_until(lambda: not alive(workers), 10)
