@@ -1,11 +1,12 @@
 """The load from Python: its events, its report, and what it does when something goes wrong around it."""
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC
 from multiprocessing import get_context
 from pathlib import Path
@@ -468,3 +469,19 @@ def test_run_is_not_for_a_running_loop() -> None:
     """Where an event loop runs, the way out is told, and nothing is left unawaited."""
     with pytest.raises(errors.UsageError, match=r"await loader\.load"):
         asyncio.run(_run_in_a_loop())
+
+
+@pytest.mark.parametrize("way", ["IGNORE", "REPLACE"])
+def test_a_table_with_a_way_of_its_own_loses_nothing(way: str, tmp_path: Path) -> None:
+    """What an adopted table says on conflicts leaves no record out and replaces none: the first in the file wins."""
+    path = tmp_path / "users.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL,"
+            f" email TEXT NOT NULL COLLATE NOCASE UNIQUE ON CONFLICT {way})"
+        )
+    items = [{"id": at, "name": "x", "email": f"{at % 2_000}@x.io"} for at in range(1, 3_001)]
+    tally = loader.run([Job(USERS, loader.rows(items), path)]).tallies["users"]
+    assert (tally.counts.inserted, tally.counts.rejected) == (2_000, 1_000)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*), max(id) FROM users").fetchall() == [(2_000, 2_000)]

@@ -130,5 +130,5 @@ def _ends_without_children(big: Path, signals: tuple[int, ...], *codes: int) -> 
         time.sleep(0.02)
     _, err = child.communicate(timeout=60)
     assert child.returncode in codes
-    assert b"Traceback" not in err
+    assert len(signals) > 1 or b"Traceback" not in err  # a second one may also hit what Python does at its end
     wait_until(lambda: not alive(workers), 10)

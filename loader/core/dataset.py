@@ -18,6 +18,7 @@ from loader.core.fields import Field, Group, field_of, has_hook
 Names = str | tuple[str, ...]
 """A field, or several that are taken together."""
 
+_ATTRS = attrs.fields.__code__.co_filename
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -235,12 +236,19 @@ class Dataset:
 
     @cached_property
     def held(self) -> "Dataset":
-        """What instances hold: fields of the same types and with the same validators, and nothing else of the model."""
+        """What instances hold: fields of the same types and with the same validators, and nothing else of the model.
+
+        An empty text, which is no value elsewhere, is one of a field of text that must have a value.
+        """
         hints = get_type_hints(self.model)
-        attributes = [each.attribute for each in self.fields]
-        parts = {
-            each.name: field(type=hints.get(each.name, each.type), validator=each.validator) for each in attributes
-        }
+        parts = {}
+        for each in self.fields:
+            is_text = each.kind.name == "str" and not each.nullable and each not in self.key_group.fields
+            type_ = hints.get(each.attribute.name, each.attribute.type)
+            default = "" if is_text else attrs.NOTHING
+            parts[each.attribute.name] = field(
+                type=type_, validator=each.attribute.validator, default=default, kw_only=True
+            )
         model = attrs.make_class(self.model.__name__, parts)
         return evolve(self, model=model, columns={each.name: each.column for each in self.fields})
 
@@ -254,15 +262,20 @@ def _names(names: Names) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
+def _is_of_attrs(method: Any) -> bool:
+    code = getattr(method, "__code__", None)
+    return code is not None and (code.co_filename.startswith("<attrs generated") or code.co_filename == _ATTRS)
+
+
 def _has_own_init(model: Any) -> bool:
-    code = getattr(model.__init__, "__code__", None)
-    return code is None or not code.co_filename.startswith("<attrs generated")
+    return not _is_of_attrs(model.__init__)
 
 
 def _is_made_by_attrs(model: Any) -> bool:
-    """Whether nothing but what attrs has written happens when an instance is made."""
-    plain = model.__new__ is object.__new__ and type(model).__call__ is type.__call__
-    return plain and not _has_own_init(model)
+    """Whether nothing but what attrs has written happens when an instance is made, and looked at."""
+    plain = all(getattr(model, name) is getattr(object, name) for name in ("__new__", "__getattribute__"))
+    sets = model.__setattr__ is object.__setattr__ or _is_of_attrs(model.__setattr__)
+    return plain and sets and type(model).__call__ is type.__call__ and not _has_own_init(model)
 
 
 def in_reference_order(datasets: Iterable[Dataset]) -> list[Dataset]:

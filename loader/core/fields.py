@@ -91,7 +91,7 @@ class Field:
         others = iter(present)
         try:
             return [self.read(None) if cell is None or cell == "" else next(others) for cell in cells]
-        except ValueError:
+        except Exception:  # whatever a model's factory raises
             return None
 
     def store_all(self, values: Sequence[object]) -> Sequence[object] | None:

@@ -192,18 +192,20 @@ def _read_bool(cell: object) -> bool:
     raise ValueError(f"not true or false: {shown(cell)}")
 
 
-def _reading(form: str, parse: Callable[[str], T], what: str) -> Callable[[object], T]:
-    """How a cell is read that has a form of its own; `parse` may yet refuse it with a ValueError."""
+def _as_text(
+    type_: type[T], form: str, pattern: str, parse: Callable[[str], T], write: Callable[[T], str], what: str
+) -> Kind:
+    """A type that is kept as text; `parse` may refuse with a ValueError what the pattern lets pass."""
 
     def read(cell: object) -> T:
-        if not isinstance(cell, str) or isinstance(cell, Number) or not re.fullmatch(form, cell):
+        if not isinstance(cell, str) or isinstance(cell, Number) or not re.fullmatch(pattern, cell):
             raise ValueError(f"not {what}: {shown(cell)}")
         try:
             return parse(cell)
         except ValueError as error:
             raise ValueError(f"not {what}, {error}: {shown(cell)}") from None
 
-    return read
+    return Kind(type_.__name__, form, "TEXT", ("text",), read, lambda value: write(_of(type_, value)))
 
 
 INT = Kind("int", "decimal digits, as `-12`", "INTEGER", ("integer",), _read_int, _store_int, _read_ints, True)
@@ -229,37 +231,25 @@ STR = Kind(
     True,
 )
 BOOL = Kind("bool", "`true` or `false`", "INTEGER", ("integer",), _read_bool, lambda value: int(_of(bool, value)))
-DATE = Kind(
-    "date",
-    "`2026-11-23`",
-    "TEXT",
-    ("text",),
-    _reading(_DATE, date.fromisoformat, "a date as 2026-11-23"),
-    lambda value: _of(date, value).isoformat(),
-)
-DATETIME = Kind(
-    "datetime",
+DATE = _as_text(date, "`2026-11-23`", _DATE, date.fromisoformat, date.isoformat, "a date as 2026-11-23")
+DATETIME = _as_text(
+    datetime,
     "`2026-11-23T06:30:00`, with up to six decimals, and `Z` or `+02:00` where it has a zone",
-    "TEXT",
-    ("text",),
-    _reading(_DATETIME, datetime.fromisoformat, "a date and time as 2026-11-23T06:30:00"),
-    lambda value: _of(datetime, value).isoformat(),
+    _DATETIME,
+    datetime.fromisoformat,
+    datetime.isoformat,
+    "a date and time as 2026-11-23T06:30:00",
 )
-TIME = Kind(
-    "time",
-    "`06:30:00`, with up to six decimals",
-    "TEXT",
-    ("text",),
-    _reading(_TIME, time.fromisoformat, "a time as 06:30:00"),
-    lambda value: _of(time, value).isoformat(),
+TIME = _as_text(
+    time, "`06:30:00`, with up to six decimals", _TIME, time.fromisoformat, time.isoformat, "a time as 06:30:00"
 )
-UUID_ = Kind(
-    "UUID",
+UUID_ = _as_text(
+    UUID,
     "`123e4567-e89b-12d3-a456-426614174000`; kept in small letters",
-    "TEXT",
-    ("text",),
-    _reading(_UUID, UUID, "a UUID as 123e4567-e89b-12d3-a456-426614174000"),
-    lambda value: str(_of(UUID, value)),
+    _UUID,
+    UUID,
+    str,
+    "a UUID as 123e4567-e89b-12d3-a456-426614174000",
 )
 
 _PLAIN: Mapping[Any, Kind] = {

@@ -53,7 +53,7 @@ def _read(one: Field, cells: Sequence[object], refused: set[int], start: int = 0
     for at, cell in enumerate(cells, start):
         try:
             values.append(one.read(cell))
-        except ValueError:
+        except Exception:  # not only what cannot be read: a default's factory may raise anything
             refused.add(at)
             values.append(None)
     return values

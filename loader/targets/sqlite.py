@@ -267,7 +267,7 @@ class _SqliteTable:
     async def _select(self, columns: str, group: Group, values: Collection[Any]) -> list[Record]:
         width = len(group.fields)
         rows: list[Record] = []
-        for some in _chunks(list(values), _VARIABLES // width):
+        for some in _powers_of_two(list(values), _VARIABLES // width):
             marks = ",".join("?" * len(some)) if width == 1 else f"VALUES {_rows(width, len(some))}"
             given = some if width == 1 else list(chain.from_iterable(some))
             for layer in self._layers:
@@ -280,7 +280,7 @@ class _SqliteTable:
         width = len(self._dataset.names)
         for some in _powers_of_two(records, _VARIABLES // width):
             rows = _rows(width, len(some))
-            statement = f"INSERT INTO {self._name} ({self._columns}) VALUES {rows}{on_conflict}"
+            statement = f"INSERT OR ABORT INTO {self._name} ({self._columns}) VALUES {rows}{on_conflict}"
             await self._connection.run(statement, list(chain.from_iterable(some)))
             taken = await self._connection.run("SELECT changes()") if self._has_triggers else [(len(some),)]
             if taken != [(len(some),)]:
@@ -302,8 +302,3 @@ def _powers_of_two(items: Sequence[_T], most: int) -> Iterator[Sequence[_T]]:
         size = 1 << (min(left, most).bit_length() - 1)
         yield items[at : at + size]
         at += size
-
-
-def _chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
-    for at in range(0, len(items), size):
-        yield items[at : at + size]

@@ -168,3 +168,23 @@ def test_what_a_factory_makes_is_always_looked_at() -> None:
     dataset = Dataset("ones", one, key="id")
     assert dataset.checks is None
     assert parsed(dataset, [("1", "a"), ("2", "")])[0] == [(1, "a")]
+
+
+class Shouts:
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value.upper() if isinstance(value, str) else value)
+
+
+class Hides:
+    def __getattribute__(self, name: str) -> Any:
+        found = object.__getattribute__(self, name)
+        return "hidden" if isinstance(found, str) and name == "name" else found
+
+
+@pytest.mark.parametrize(("mixin", "kept"), [(Shouts, "ABC"), (Hides, "hidden")])
+def test_a_model_that_has_its_own_way_with_attributes_is_always_asked(mixin: type, kept: str) -> None:
+    """What a class does when an attribute is set, or looked at, is part of the model."""
+    one = attrs.define(slots=False)(type("One", (mixin,), {"__annotations__": {"id": int, "name": str}}))
+    dataset = Dataset("ones", one, key="id")
+    assert dataset.checks is None
+    assert parsed(dataset, [("1", "abc")])[0] == [(1, kept)]

@@ -358,3 +358,12 @@ def test_a_second_run_refuses_the_same_rows_whatever_was_there_before(rows: list
     assert [line for line, _ in told(second)] == [line for line, _ in told(first)]
     for (_, again), (_, reasons) in zip(told(second), told(first), strict=True):
         assert set(again) >= set(reasons)
+
+
+def test_a_batch_that_is_stored_as_a_whole_is_unchanged() -> None:
+    """Loaded again, all records are there; if one of them is not, or is another, the others still are."""
+    rows = batch(ALICE, BOB)
+    verdict = judged(rows, CAROL, BOB, ALICE)
+    assert (list(verdict.inserts), verdict.unchanged, set(verdict.keys)) == ([], 2, {1, 2})
+    verdict = judged(rows, CAROL, BOB, (1, "Alicia", "alice@x"))
+    assert (list(verdict.inserts), verdict.unchanged, len(verdict.refusals)) == ([], 1, 1)

@@ -607,3 +607,16 @@ def test_a_column_that_may_be_left_out_counts_in_a_row_that_does_not_fit() -> No
         [("row-error", None)],
     ]
     assert [draft.values for draft in batch.drafts] == [{0: 1, 1: 2, 2: 5}, {0: 1, 1: 2}, {}]
+
+
+def test_a_factory_that_raises_costs_its_row_only() -> None:
+    """Whatever goes wrong when a default is made is a reason of the row that needs it."""
+
+    def fail() -> str:
+        raise KeyError("nobody knows")
+
+    dataset = of(name=field(type=str, factory=fail))
+    batch = parsed(dataset, ("1", "a"), ("2", ""), *((str(at), "b") for at in range(3, 200)))
+    assert len(batch.records) == 198
+    [draft] = batch.drafts
+    assert [str(reason) for reason in draft.reasons] == ["constraint-error: name nobody knows"]
