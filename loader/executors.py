@@ -1,6 +1,5 @@
 """Where parsing runs: an executor takes a pure call and gives a future of its result."""
 
-import gc
 import os
 import signal
 import sys
@@ -45,11 +44,10 @@ def end_processes() -> None:
 
 
 def _begin() -> None:
-    """Leave it to the parent to heed signals, and end when it does; a load makes no cycles to speak of."""
+    """Leave it to the parent to heed signals, and end when it does."""
     for name in ("SIGHUP", "SIGINT", "SIGTERM"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    gc.disable()
     Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -14,10 +14,14 @@ class KeySet:
     def __init__(self, keys: Iterable[Any] = ()) -> None:
         keys = keys if isinstance(keys, list) else list(keys)
         self._others: set[object] = set()
-        if set(map(type, keys)) <= {int}:
+        types = set(map(type, keys))
+        if types <= {int}:
             with suppress(OverflowError):  # for what is below 0
                 self._bits = BitMap64(keys)
                 return
+        if types.isdisjoint((int, float)):
+            self._bits, self._others = BitMap64(), set(keys)
+            return
         natural = {key for key in set(keys) if _is_natural(key)}
         self._bits = BitMap64(map(int, natural))
         self._others = set(keys) - natural
