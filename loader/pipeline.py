@@ -294,7 +294,7 @@ class _Lane:
         async with AsyncExitStack() as stack:
             portions = await stack.enter_async_context(aclosing(self._portions(await self._rowsets(stack))))
             async for portion in portions:
-                self._to_come |= KeySet(self._dataset.key_group.of_batch(portion.batch))
+                self._to_come |= portion.parsed.claimed[0].all
 
     async def _portions(self, rowsets: Sequence[Rowset]) -> AsyncGenerator[_Portion, None]:
         """The sources, cut and parsed, in the order of the rows."""

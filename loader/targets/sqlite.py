@@ -1,4 +1,4 @@
-"""One SQLite database file for each dataset, durable at each commit (WAL, synchronous=FULL)."""
+"""SQLite database files, one for each dataset or for several, durable at each commit (WAL, synchronous=FULL)."""
 
 import asyncio
 import os
