@@ -1,15 +1,21 @@
-"""Where parsing runs: an executor takes a pure call and gives a future of its result."""
+"""Where parsing runs, and what is parsed next: an executor takes a pure call and gives a future of its result."""
 
+import asyncio
 import os
 import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from heapq import heappop, heappush
+from itertools import count
 from threading import Thread
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+PLACES = 2 * (os.cpu_count() or 1)
+"""How many calls are given to an executor at once, so that a later one that matters more need not wait for long."""
 
 
 class Here(Executor):
@@ -22,6 +28,37 @@ class Here(Executor):
         except Exception as error:
             future.set_exception(error)
         return future
+
+
+class Turns:
+    """Whose call is next, where there are more than places for them: the one of the lowest rank, then the first."""
+
+    def __init__(self, places: int = PLACES) -> None:
+        self._places = places
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._number = count()
+
+    async def take(self, rank: int) -> None:
+        """Wait for a place."""
+        if self._places:
+            self._places -= 1
+            return
+        place = asyncio.get_running_loop().create_future()
+        heappush(self._waiting, (rank, next(self._number), place))
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():
+                self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        while self._waiting:
+            _, _, place = heappop(self._waiting)
+            if not place.done():
+                place.set_result(None)
+                return
+        self._places += 1
 
 
 def processes(number: int) -> Executor:

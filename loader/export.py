@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any, Self
 
 import orjson
@@ -309,11 +310,13 @@ class _Form:
 
 
 def _csv_form(delimiter: str) -> _Form:
+    written: list[str] = []
+    # with CR in the end of the line, so that a CR in a cell is quoted
+    writer = csv.writer(SimpleNamespace(write=written.append), delimiter=delimiter, lineterminator="\r\n")
+
     def line(cells: Iterable[object]) -> bytes:
-        text = io.StringIO(newline="")
-        # with CR in the end of the line, so that a CR in a cell is quoted
-        csv.writer(text, delimiter=delimiter, lineterminator="\r\n").writerow(cells)
-        return text.getvalue().removesuffix("\r\n").encode(errors="surrogateescape") + b"\n"
+        writer.writerow(cells)
+        return written.pop().removesuffix("\r\n").encode(errors="surrogateescape") + b"\n"
 
     def row(members: Mapping[str, Any], columns: Sequence[str]) -> bytes:
         return line("; ".join(cell) if isinstance(cell := members.get(name), list) else cell for name in columns)

@@ -11,13 +11,15 @@ KEPT_CAUSES = 100_000
 class Ledger:
     """The keys of one dataset that this run has committed; it only grows, until it is closed.
 
-    `had_records` says whether the database may hold others, None while that is not known. `finished` is False if
-    the dataset could not be loaded to its end. `causes` are the first rejections, by key, if any dataset refers to it.
+    `had_records` says whether the database may hold others, None while that is not known; `found` are those that were
+    looked up there. `finished` is False if the dataset could not be loaded to its end. `causes` are the first
+    rejections, by key, if any dataset refers to it.
     """
 
     def __init__(self, is_referred: bool = True) -> None:
         self._kept_causes = KEPT_CAUSES if is_referred else 0
         self.keys = KeySet()
+        self.found = KeySet()
         self.causes: dict[object, Cause] = {}
         self.had_records: bool | None = None
         self.closed = False

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import BrokenExecutor, Executor
 from contextlib import AsyncExitStack, aclosing, suppress
 from functools import partial
 from itertools import chain
@@ -12,7 +12,7 @@ from typing import Literal, TypedDict, Unpack, get_args
 
 from attrs import field, frozen
 
-from loader.core.claims import Claimed, Parsed, claimed, parsed
+from loader.core.claims import Parsed, claimed, parsed
 from loader.core.dataset import Dataset, in_reference_order
 from loader.core.errors import (
     LoaderError,
@@ -25,12 +25,12 @@ from loader.core.errors import (
 )
 from loader.core.events import Closed, Committed, Event, Observer, Opened, Read, Rejected, Status, Untried, Waits
 from loader.core.fields import Group
-from loader.core.judging import Absent, Refusal, Verdict, judge
+from loader.core.judging import Absent, Refusal, Verdict, contenders, judge
 from loader.core.keys import KeySet
 from loader.core.limits import RejectLimit
-from loader.core.records import Batch, Block, Cause, Place, Reader, Rejection
+from loader.core.records import Batch, Block, Cause, Place, Reader, Records, Rejection
 from loader.core.report import Report, Tally
-from loader.executors import Here
+from loader.executors import Here, Turns
 from loader.ledger import Ledger
 from loader.sources import Rowset, Source, file_source
 from loader.targets import Lookup, Table, Target, to_its_end
@@ -89,7 +89,7 @@ async def load(
     jobs = list(jobs)
     if on_conflict not in get_args(OnConflict):
         raise UsageError(f"on_conflict is one of {', '.join(get_args(OnConflict))}, not {on_conflict!r}")
-    in_reference_order(job.dataset for job in jobs)
+    datasets = in_reference_order(job.dataset for job in jobs)
     limit = RejectLimit.parse(str(max_rejects)) if isinstance(max_rejects, str | int) else max_rejects
     loaded = [job for job in jobs if job.sources]
     report = new_report(loaded, check, limit)
@@ -97,6 +97,8 @@ async def load(
     shared = _Run(
         jobs={job.dataset.name: job for job in jobs},
         ledgers=_new_ledgers(jobs),
+        ranks={dataset.name: rank for rank, dataset in enumerate(datasets)},
+        turns=Turns(),
         writers={job.target.name: asyncio.Lock() for job in jobs},
         check=check,
         update=on_conflict == "update",
@@ -163,11 +165,14 @@ class _Telling:
 class _Run:
     """What the lanes of a load share.
 
-    These are the jobs and ledgers by dataset, whose turn it is to write to a database, the options, and who is told.
+    These are the jobs, ledgers and ranks by dataset, whose turn it is to be parsed and to write to a database, the
+    options, and who is told.
     """
 
     jobs: Mapping[str, Job]
     ledgers: Mapping[str, Ledger]
+    ranks: Mapping[str, int]
+    turns: Turns
     writers: Mapping[str, asyncio.Lock]
     check: bool
     update: bool
@@ -224,6 +229,7 @@ class _Lane:
         self._dataset = job.dataset
         self._ledger = run.ledgers[job.dataset.name]
         self._writer = run.writers[job.target.name]
+        self._rank = run.ranks[job.dataset.name]
         self._to_come = KeySet()
         self._lookups: dict[str, Lookup] = {}
         self._stack = AsyncExitStack()
@@ -294,7 +300,8 @@ class _Lane:
         async with AsyncExitStack() as stack:
             portions = await stack.enter_async_context(aclosing(self._portions(await self._rowsets(stack))))
             async for portion in portions:
-                self._to_come |= portion.parsed.claimed[0].all
+                self._to_come |= portion.parsed.keys
+                self._to_come |= KeySet(self._dataset.key_group.of_drafts(portion.batch.drafts))
 
     async def _portions(self, rowsets: Sequence[Rowset]) -> AsyncGenerator[_Portion, None]:
         """The sources, cut and parsed, in the order of the rows."""
@@ -309,12 +316,25 @@ class _Lane:
 
     async def _parsed(self, rowset: Rowset) -> AsyncGenerator[tuple[Block, Parsed], None]:
         """The blocks of a source, each with what is in it; some are parsed ahead, while others are committed."""
-        begun: asyncio.Queue[tuple[Block, Future[Parsed]] | Exception | None] = asyncio.Queue(BLOCKS_AHEAD)
+        begun: asyncio.Queue[tuple[Block, asyncio.Future[Parsed]] | Exception | None] = asyncio.Queue(BLOCKS_AHEAD)
+        ahead: set[asyncio.Future[Parsed]] = set()
+
+        def end(parsing: asyncio.Future[Parsed]) -> None:
+            ahead.discard(parsing)
+            self._run.turns.give_back()
+            if not parsing.cancelled():
+                parsing.exception()  # it is raised when it is this block's turn, or nobody wants to know
 
         async def begin() -> None:
             try:
                 async for block in rowset.blocks:
-                    await begun.put((block, self._run.executor.submit(parsed, self._dataset, rowset.reader, block)))
+                    await self._run.turns.take(self._rank)
+                    parsing = asyncio.wrap_future(
+                        self._run.executor.submit(parsed, self._dataset, rowset.reader, block)
+                    )
+                    ahead.add(parsing)
+                    parsing.add_done_callback(end)
+                    await begun.put((block, parsing))
                 await begun.put(None)
             except Exception as error:
                 await begun.put(error)
@@ -325,7 +345,7 @@ class _Lane:
                 if isinstance(item, Exception):
                     raise item
                 block, parsing = item
-                yield block, await asyncio.wrap_future(parsing)
+                yield block, await parsing
         except BrokenExecutor as error:
             raise ParsingError(
                 "a process that parses was ended from outside, perhaps for want of memory: "
@@ -334,6 +354,8 @@ class _Lane:
         finally:
             beginning.cancel()
             await asyncio.gather(beginning, return_exceptions=True)
+            for parsing in ahead:
+                parsing.cancel()
 
     async def _carry(self, portion: _Portion, table: Table) -> None:
         """Take a batch to its end: committed, as far as it can be, and what is left told as untried."""
@@ -342,50 +364,51 @@ class _Lane:
         self._tell(Read(self._dataset.name, len(portion.batch), portion.position))
         try:
             if not self._problem:
-                batch, absent = await self._settled(portion.parsed)
+                settled, absent = await self._settled(portion.parsed)
                 async with self._writer:
-                    await to_its_end(self._commit(portion, batch, absent, table))
+                    await to_its_end(self._commit(portion, settled, absent, table))
         except LoaderError as error:
             self._problem = error
         finally:
             if self._pending:
                 self._tell(Untried(self._dataset.name, self._pending))
 
-    async def _settled(self, parsed: Parsed) -> tuple[Batch, dict[Group, Absent]]:
+    async def _settled(self, parsed: Parsed) -> tuple[Parsed, dict[Group, Absent]]:
         """Wait until each reference is stored or known to be absent; leave out what waits for a dataset that failed."""
         absent: dict[Group, Absent] = {}
-        batch = parsed.batch
-        for (group, name), keys in zip(self._dataset.reference_groups.items(), parsed.refers, strict=True):
+        for at, (group, name) in enumerate(self._dataset.reference_groups.items()):
             is_own = name == self._dataset.name
             find_missing = self._missing_before if is_own else self._missing
-            here = keys if batch is parsed.batch else KeySet(group.of_batch(batch))
-            missing = set(await find_missing(name, here))
+            missing = set(await find_missing(name, parsed.refers[at]))
             upstream = self._run.ledgers[name]
             if missing and not is_own and not upstream.finished:
                 self._problem = UpstreamError(
                     f"{self._dataset.name} refers to {name}, which was not finished: mend that and run again"
                 )
-                batch = batch.before(group.first_line(batch, missing))
+                first = group.first_line(parsed.batch, missing)
+                parsed = Parsed.of(self._dataset, parsed.batch.before(first))
             elif missing:
                 singular = self._run.jobs[name].dataset.singular
                 causes = {key: upstream.causes.get(key) for key in missing}
                 absent[group] = Absent(singular, causes, is_own, upstream.room if is_own else 0)
-        return batch, absent
+        return parsed, absent
 
     async def _missing_before(self, name: str, keys: KeySet) -> KeySet:
         """Those of the keys of the own dataset that are not there before this batch."""
         missing = keys - self._ledger.keys
-        earlier = missing - self._to_come
-        return missing - await self._stored_earlier(name, earlier) if earlier else missing
+        to_come = missing & self._to_come
+        return to_come | await self._not_stored_earlier(name, missing - to_come)
 
     async def _missing(self, name: str, keys: KeySet) -> KeySet:
         """Those of the keys that are not there, once all that can be known of them is known."""
         ledger = self._run.ledgers[name]
         looked_up = waits = False
+        keys = keys - ledger.found
         try:
             while missing := keys - ledger.keys:
                 if not looked_up and (ledger.closed or ledger.had_records) and ledger.had_records is not False:
-                    keys = missing - await self._stored_earlier(name, missing)
+                    keys = await self._not_stored_earlier(name, missing)
+                    ledger.found |= missing - keys
                     looked_up = True
                 elif ledger.closed:
                     return missing
@@ -399,64 +422,81 @@ class _Lane:
             if waits:
                 self._tell(Waits(self._dataset.name, None))
 
-    async def _stored_earlier(self, name: str, keys: KeySet) -> KeySet:
+    async def _not_stored_earlier(self, name: str, keys: KeySet) -> KeySet:
+        if not keys:
+            return keys
         try:
             if name not in self._lookups:
                 job = self._run.jobs[name]
                 opening = job.target.lookup(job.dataset, self._run.check)
                 self._lookups[name] = await self._stack.enter_async_context(opening)
-            return KeySet(await self._lookups[name].stored(keys))
+            return KeySet(await self._lookups[name].missing(keys))
         except TargetError:
             if self._run.ledgers[name].finished or not self._run.ledgers[name].closed:
                 raise
-            return KeySet()  # its own lane has failed, and told why
+            return keys  # its own lane has failed, and told why
 
-    async def _commit(self, portion: _Portion, batch: Batch, absent: dict[Group, Absent], table: Table) -> None:
+    async def _commit(self, portion: _Portion, parsed: Parsed, absent: dict[Group, Absent], table: Table) -> None:
         """Read, decide, write: one transaction; then tell what it did."""
-        dataset, ledger = self._dataset, self._ledger
+        name, batch, excess = self._dataset.name, parsed.batch, None
         async with table.transaction():
-            claims = portion.parsed.claimed if batch is portion.batch else self._claims(batch)
-            if self._is_free(batch, claims, absent, table) and await table.try_insert(batch.records):
-                verdict, excess = Verdict(batch.records, keys=claims[0].records), None
-            else:
-                wanted = {group: claim.all for group, claim in zip(dataset.claim_groups, claims, strict=True)}
-                if not table.had_records:
-                    wanted[dataset.key_group] &= ledger.keys
-                decide = partial(
-                    judge,
-                    dataset,
-                    stored=await table.find(wanted),
-                    absent=absent,
-                    committed=ledger.keys,
-                    place=portion.place,
-                    update=self._run.update,
-                )
-                verdict = decide(batch, claims)
-                if excess := self._excess(verdict.refusals):
-                    batch = batch.before(excess.line + 1)
-                    verdict = decide(batch, self._claims(batch))
-                await table.update(verdict.updates)
+            differing = await table.differing(batch.records) if table.had_records else None
+            verdict = None if absent else await self._at_once(parsed, differing, table)
+            if verdict is None:
+                verdict, batch, excess = await self._judged(portion, parsed, absent, differing, table)
+                await table.update(Records.of(verdict.updates))
                 await table.insert(verdict.inserts)
-        ledger.had_records = table.had_records
-        ledger.add(verdict.keys)
+        self._ledger.had_records = table.had_records
+        self._ledger.add(verdict.keys)
         self._pending -= len(batch)
-        self._tell(Committed(dataset.name, len(verdict.inserts), len(verdict.updates), verdict.unchanged))
+        self._tell(Committed(name, len(verdict.inserts), len(verdict.updates), verdict.unchanged))
         for refusal, rejection in zip(verdict.refusals, portion.rejections(verdict.refusals), strict=True):
             self._rejected += 1
-            if refusal.key is not None:
-                ledger.reject(Cause(dataset.name, refusal.key, rejection.place, rejection.reasons[0]))
-            self._tell(Rejected(dataset.name, rejection))
+            if refusal.key is not None and self._ledger.room:
+                self._ledger.reject(Cause(name, refusal.key, rejection.place, rejection.reasons[0]))
+            self._tell(Rejected(name, rejection))
         if excess:
             self._problem = self._too_many_rejects()
 
-    def _is_free(self, batch: Batch, claims: Sequence[Claimed], absent: Mapping[Group, Absent], table: Table) -> bool:
-        """Whether nothing is known against a batch, though stored records may yet hold what it wants alone."""
-        if table.had_records or absent or batch.drafts or not self._dataset.unique:
-            return False
-        return not (claims[0].records & self._ledger.keys or any(each.are_repeated for each in claims))
+    async def _at_once(self, parsed: Parsed, differing: Sequence[int] | None, table: Table) -> Verdict | None:
+        """The verdict on a batch that is stored as it stands, or is not contested at all; None if it is."""
+        records = parsed.batch.records
+        if parsed.batch.drafts:
+            return None
+        if differing is not None and not differing:
+            return Verdict(unchanged=len(records), keys=parsed.keys)
+        is_new = differing is None or len(differing) == len(records)
+        if not is_new or parsed.claimed or parsed.keys & self._ledger.keys or not await table.try_insert(records):
+            return None
+        return Verdict(records, keys=parsed.keys)
 
-    def _claims(self, batch: Batch) -> Sequence[Claimed]:
-        return [claimed(group, batch) for group in self._dataset.claim_groups]
+    async def _judged(
+        self,
+        portion: _Portion,
+        parsed: Parsed,
+        absent: Mapping[Group, Absent],
+        differing: Sequence[int] | None,
+        table: Table,
+    ) -> tuple[Verdict, Batch, Refusal | None]:
+        """The verdict on a batch, and how far it goes: to the rejection that is one too many, if there is one."""
+        dataset, committed = self._dataset, self._ledger.keys
+        batch, claims = parsed.batch, parsed.claimed or claimed(self._dataset, parsed.batch)
+        stored = await table.find(contenders(dataset, batch, claims, absent, committed, differing))
+        decide = partial(
+            judge,
+            dataset,
+            stored=stored,
+            absent=absent,
+            committed=committed,
+            differing=differing,
+            place=portion.place,
+            update=self._run.update,
+        )
+        verdict = decide(batch, claims)
+        if excess := self._excess(verdict.refusals):
+            batch = batch.before(excess.line + 1)
+            verdict = decide(batch, claimed(dataset, batch))
+        return verdict, batch, excess
 
     def _excess(self, refusals: Sequence[Refusal]) -> Refusal | None:
         """The first rejection that is one too many, however many records follow."""

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 
 from loader import Closed, Committed, Counts, Dataset, Event, FileSource, Job, Report, SqliteTarget, Tally, Target, load
 from loader.core.fields import Group
-from loader.core.records import Block
+from loader.core.records import Block, Record, Records
 from loader.core.records import Place as LoadersPlace
 from loader.core.records import Reason as LoadersReason
 from loader.datasets import DATASETS
 from loader.pipeline import new_report
 from loader.sources import Rowset
-from loader.targets import Lookup, Record, Table
+from loader.targets import Lookup, Table
 from tests import oracle
 from tests.oracle import Outcome, Place, Reason, Row, Spec
 
@@ -425,11 +425,11 @@ class PausingLookup:
     name: str
     schedule: Schedule
 
-    async def stored(self, keys: Collection[object]) -> set[object]:
+    async def missing(self, keys: Collection[object]) -> set[object]:
         await self.schedule.pause(self.name)
-        found = await self.inner.stored(keys)
+        missing = await self.inner.missing(keys)
         await self.schedule.pause(self.name)
-        return found
+        return missing
 
 
 class PausingTable:
@@ -451,24 +451,30 @@ class PausingTable:
         await self.schedule.linger(self.name)
         await self.schedule.pause(self.name, can_fail=False)
 
-    async def find(self, claims: Mapping[Group, Collection[object]]) -> list[Record]:
+    async def find(self, claims: Mapping[Group, Sequence[object]]) -> list[Record]:
         await self.schedule.pause(self.name)
         found = await self.inner.find(claims)
         await self.schedule.pause(self.name)
         return found
 
-    async def insert(self, records: Sequence[Record]) -> None:
+    async def differing(self, records: Records) -> Sequence[int]:
+        await self.schedule.pause(self.name)
+        positions = await self.inner.differing(records)
+        await self.schedule.pause(self.name)
+        return positions
+
+    async def insert(self, records: Records) -> None:
         await self.schedule.pause(self.name)
         await self.inner.insert(records)
         await self.schedule.pause(self.name)
 
-    async def try_insert(self, records: Sequence[Record]) -> bool:
+    async def try_insert(self, records: Records) -> bool:
         await self.schedule.pause(self.name)
         done = await self.inner.try_insert(records)
         await self.schedule.pause(self.name)
         return done
 
-    async def update(self, records: Sequence[Record]) -> None:
+    async def update(self, records: Records) -> None:
         await self.schedule.pause(self.name)
         await self.inner.update(records)
         await self.schedule.pause(self.name)

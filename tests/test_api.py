@@ -402,7 +402,7 @@ def test_a_cancelled_load_waits_for_the_commit_in_flight(quick: str) -> None:
 
 def test_a_load_can_be_given_a_time_limit() -> None:
     """asyncio's own time limit ends a load in order; loading again finishes it."""
-    write("data/users.csv", "id,name,email", *(f"{at},N,u{at}@x.io" for at in range(1, 50_001)))
+    write("data/users.csv", "id,name,email", *(f"{at},N,u{at}@x.io" for at in range(1, 200_001)))
 
     async def main() -> None:
         async with asyncio.timeout(0.1):
@@ -411,8 +411,8 @@ def test_a_load_can_be_given_a_time_limit() -> None:
     with pytest.raises(TimeoutError):
         asyncio.run(main())
     report = loader.run(sample())
-    assert report.tallies["users"].counts.unchanged + report.tallies["users"].counts.inserted == 50_000
-    assert len(rows("users")) == 50_000
+    assert report.tallies["users"].counts.unchanged + report.tallies["users"].counts.inserted == 200_000
+    assert len(rows("users")) == 200_000
 
 
 def test_an_option_that_is_not_there_is_refused() -> None:

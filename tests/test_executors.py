@@ -1,5 +1,6 @@
 """Parsing in processes: the same end, and no process left behind, however it ends."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from loader import cli
 from loader.cli import main
-from loader.executors import Here, processes
+from loader.executors import Here, Turns, processes
 from tests.benchmarks.generate import generate
 from tests.test_cli import command, environment, result, rows, settle_in, stored, timeless, wait_until
 
@@ -52,6 +53,47 @@ def test_an_executor_gives_results_and_errors(executor: Any) -> None:
         assert made.submit(divmod, 7, 2).result() == (3, 1)
         with pytest.raises(ZeroDivisionError):
             made.submit(divmod, 7, 0).result()
+
+
+def test_the_call_that_matters_most_is_next() -> None:
+    """While all places are taken, those wait that came; the lowest rank is served first, and among equals the first."""
+
+    async def main() -> list[str]:
+        turns, served = Turns(places=1), []
+
+        async def call(name: str, rank: int) -> None:
+            await turns.take(rank)
+            served.append(name)
+            await asyncio.sleep(0)
+            turns.give_back()
+
+        async with asyncio.TaskGroup() as group:
+            for name, rank in (("any", 5), ("orders", 2), ("more orders", 2), ("users", 0), ("products", 1)):
+                group.create_task(call(name, rank))
+        return served
+
+    assert asyncio.run(main()) == ["any", "users", "products", "orders", "more orders"]
+
+
+@pytest.mark.parametrize("is_served", [False, True])
+def test_who_is_cancelled_takes_no_place(is_served: bool) -> None:
+    """A call that is given up while it waits, or just when it is its turn, leaves its place to the next."""
+
+    async def main() -> None:
+        turns = Turns(places=1)
+        await turns.take(0)
+        given_up, other = asyncio.create_task(turns.take(1)), asyncio.create_task(turns.take(2))
+        await asyncio.sleep(0)
+        if is_served:
+            turns.give_back()
+        given_up.cancel()
+        if not is_served:
+            turns.give_back()
+        await asyncio.wait_for(other, 5)
+        turns.give_back()
+        await asyncio.wait_for(turns.take(0), 5)
+
+    asyncio.run(main())
 
 
 def test_processes_change_nothing(big: Path) -> None:

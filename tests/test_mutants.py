@@ -88,8 +88,8 @@ class Mutant:
                 patch.setattr(owner, self.function, found[self.function])
 
 
-_ADD = "ledger.add(verdict.keys)\n"
-_TELL = "self._tell(Committed(dataset.name, len(verdict.inserts), len(verdict.updates), verdict.unchanged))\n"
+_ADD = "self._ledger.add(verdict.keys)\n"
+_TELL = "self._tell(Committed(name, len(verdict.inserts), len(verdict.updates), verdict.unchanged))\n"
 _INSERT = "        await table.insert(verdict.inserts)\n"
 
 MUTANTS = [

@@ -1,5 +1,7 @@
 """What the rows of a batch want alone and what they refer to, worked out where they are parsed."""
 
+from typing import Self
+
 from attrs import frozen
 
 from loader.core.dataset import Dataset
@@ -11,47 +13,52 @@ from loader.core.records import Batch, Block, Reader
 
 @frozen
 class Claimed:
-    """The values of a group that the records of a batch want alone, and those that its drafts would want; folded.
+    """What the drafts of a batch would want alone of a group, folded; and whether two of its records want the same."""
 
-    `are_repeated` says that two records want the same.
-    """
-
-    records: KeySet
     drafts: KeySet
     are_repeated: bool
-
-    @property
-    def all(self) -> KeySet:
-        """What records and drafts want."""
-        return self.records | self.drafts if self.drafts else self.records
 
 
 @frozen
 class Parsed:
-    """A batch with its claims, and the keys that it refers to, in the order of the dataset's groups and references."""
+    """A batch, the keys of its records, and the keys that its rows refer to, in the order of the references.
+
+    `claimed` has what is contested within the batch, by group; it is None if nothing is known to be, and not worth the
+    work as long as the database sees no conflict.
+    """
 
     batch: Batch
-    claimed: tuple[Claimed, ...]
+    keys: KeySet
     refers: tuple[KeySet, ...]
+    claimed: tuple[Claimed, ...] | None
+
+    @classmethod
+    def of(cls, dataset: Dataset, batch: Batch) -> Self:
+        keys = KeySet(dataset.key_group.of_all(batch.records))
+        return cls(
+            batch,
+            keys,
+            tuple(referred(group, batch) for group in dataset.reference_groups),
+            claimed(dataset, batch) if batch.drafts or len(keys) < len(batch.records) else None,
+        )
 
 
 def parsed(dataset: Dataset, reader: Reader, block: Block) -> Parsed:
     """All that can be said of a block by itself; pure and picklable, as `parse` is."""
-    batch = parse(dataset, reader, block)
-    return Parsed(
-        batch,
-        tuple(claimed(group, batch) for group in dataset.claim_groups),
-        tuple(KeySet(group.of_batch(batch)) for group in dataset.reference_groups),
-    )
+    return Parsed.of(dataset, parse(dataset, reader, block))
 
 
-def claimed(group: Group, batch: Batch) -> Claimed:
-    """What the rows of a batch want alone of a group."""
-    values = group.folded(_present(list(group.of_all(batch.records))))
-    records = KeySet(values)
-    drafts = group.folded(_present([group.of(draft.values) for draft in batch.drafts]))
-    return Claimed(records, KeySet(drafts), are_repeated=len(records) < len(values))
+def referred(group: Group, batch: Batch) -> KeySet:
+    """The keys that the records of a batch refer to and, as far as they were understood, its drafts."""
+    keys = KeySet(group.present(batch.records))
+    return keys | KeySet(group.of_drafts(batch.drafts)) if batch.drafts else keys
 
 
-def _present(values: list[object]) -> list[object]:
-    return [value for value in values if value is not None] if None in values else values
+def claimed(dataset: Dataset, batch: Batch) -> tuple[Claimed, ...]:
+    """What is contested within a batch, by group."""
+    found = []
+    for group in dataset.claim_groups:
+        values = group.folded(group.present(batch.records))
+        drafts = KeySet(group.folded(group.of_drafts(batch.drafts)))
+        found.append(Claimed(drafts, are_repeated=len(set(values)) < len(values)))
+    return tuple(found)

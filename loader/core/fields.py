@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from itertools import chain, islice
-from operator import itemgetter
 from typing import Any, get_type_hints
 
 import attrs
@@ -12,7 +11,7 @@ from attrs import Attribute, evolve, field, frozen
 from attrs.validators import and_, optional
 
 from loader.core.kinds import GALLERY, STR, TEXT, Kind, kind_of
-from loader.core.records import Batch
+from loader.core.records import Batch, Draft, Records
 from loader.core.values import fold
 
 Validator = Callable[[Any, "Attribute[Any]", Any], Any]
@@ -138,16 +137,29 @@ class Group:
         parts = tuple(map(get, self.at))
         return None if None in parts else parts
 
-    def of_all(self, records: Iterable[Sequence[object]]) -> Iterable[Any]:
-        """The values in records."""
-        if len(self.at) > 1 and any(one.nullable for one in self.fields):
-            return map(self.of, records)
-        return map(itemgetter(*self.at), records)
+    def of_all(self, records: Records) -> Sequence[Any]:
+        """The values in records, one for each."""
+        if not records:
+            return ()
+        columns = [records.columns[at] for at in self.at]
+        if len(columns) == 1:
+            return columns[0]
+        values = list(zip(*columns, strict=True))
+        if any(one.nullable for one in self.fields):
+            return [None if None in value else value for value in values]
+        return values
 
-    def of_batch(self, batch: Batch) -> list[Any]:
-        """The values in the records of a batch and, as far as they were understood, in its drafts."""
-        values = [*self.of_all(batch.records), *(self.of(draft.values) for draft in batch.drafts)]
-        return [value for value in values if value is not None] if None in values else values
+    def present(self, records: Records) -> Sequence[Any]:
+        """The values in those records that have one."""
+        values = self.of_all(records)
+        if not any(one.nullable for one in self.fields):
+            return values
+        return [value for value in values if value is not None]
+
+    def of_drafts(self, drafts: Iterable[Draft]) -> list[Any]:
+        """The values in drafts, as far as they were understood."""
+        values = (self.of(draft.values) for draft in drafts)
+        return [value for value in values if value is not None]
 
     def first_line(self, batch: Batch, values: Container[object]) -> int:
         """The line of the first row that has one of these values."""
@@ -156,7 +168,7 @@ class Group:
         drafts = (draft.line for draft in batch.drafts if self.of(draft.values) in values)
         return min(chain(islice(found, 1), islice(drafts, 1)))
 
-    def folded(self, values: list[Any]) -> list[Any]:
+    def folded(self, values: Sequence[Any]) -> Sequence[Any]:
         """The values, so that those are equal that are compared as such."""
         if not self.nocase:
             return values

@@ -1,7 +1,7 @@
 """What becomes of each record: stored, already there, or refused, in the order of the file.
 
-A record that shares no claim with any other and whose references are all there is stored without further ado; only the
-rest, the contested, are gone through one by one.
+A record that shares no claim with any other and whose references are all there is stored, or unchanged, without further
+ado; only the rest, the contested, are gone through one by one.
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -13,10 +13,8 @@ from loader.core.claims import Claimed
 from loader.core.dataset import Dataset
 from loader.core.fields import Group
 from loader.core.keys import KeySet
-from loader.core.records import Batch, Cause, Place, Reason
+from loader.core.records import Batch, Cause, Place, Reason, Record, Records
 from loader.core.values import shortened, shown
-
-Record = tuple[object, ...]
 
 
 @frozen
@@ -46,11 +44,32 @@ class Refusal:
 class Verdict:
     """What is to be written; `keys` are those of all records of the batch that are stored once that is done."""
 
-    inserts: Sequence[Record] = ()
+    inserts: Records = Factory(Records)
     updates: list[Record] = Factory(list)
     unchanged: int = 0
     keys: KeySet = Factory(KeySet)
     refusals: list[Refusal] = Factory(list)
+
+
+def contenders(
+    dataset: Dataset,
+    batch: Batch,
+    claimed: Sequence[Claimed],
+    absent: Mapping[Group, Absent],
+    committed: KeySet,
+    differing: Sequence[int] | None,
+) -> Mapping[Group, Sequence[object]]:
+    """The values of which it has to be known who holds them, before a batch can be judged (see `judge`)."""
+    if differing is None:
+        wanted = {group: list(group.present(batch.records)) for group in dataset.claim_groups}
+        wanted[dataset.key_group] = list(KeySet(wanted[dataset.key_group]) & committed)
+    else:
+        suspects = {*differing, *_suspects(dataset, batch, claimed, absent)}
+        some = batch.records.kept([at in suspects for at in range(len(batch.records))])
+        wanted = {group: list(group.present(some)) for group in dataset.claim_groups}
+    for group, values in wanted.items():
+        values += group.of_drafts(batch.drafts)
+    return wanted
 
 
 def judge(
@@ -60,26 +79,25 @@ def judge(
     stored: Sequence[Record],
     absent: Mapping[Group, Absent],
     committed: KeySet,
+    differing: Sequence[int] | None,
     place: Callable[[int], Place],
     update: bool = False,
 ) -> Verdict:
-    """Judge a batch, with its claims by group, against the stored records that hold one of them.
+    """Judge a batch, with its claims by group, against the stored records that hold what is contended for.
 
     `absent` has what references name in vain. `committed` are the keys that this run has stored or found unchanged so
-    far: the first in the file wins. `place` tells where the row of a line stands. With `update`, a record of an earlier
-    run gives way to one of its key.
+    far: the first in the file wins. `differing` are the positions of the records that are not stored as they stand;
+    None if no earlier run has stored any. `place` tells where the row of a line stands. With `update`, a record of an
+    earlier run gives way to one of its key.
 
     A row that is refused for another reason is held only against the rows before it, not against what an earlier run
     stored; so a second run, which finds the rows behind it stored as well, gives the same reasons as the first.
     """
-    is_plain = not batch.drafts and not absent and not any(claim.are_repeated for claim in claimed)
-    if is_plain and len(stored) >= len(batch) and set(stored).issuperset(batch.records):
-        return Verdict(unchanged=len(batch), keys=claimed[0].records)
     verdict = Verdict()
     held = _Held(dataset, stored, committed)
     contested = _contested(dataset, batch, claimed, stored, absent)
     earlier = _Earlier(dataset, batch, held, contested, place, max((each.room for each in absent.values()), default=0))
-    settled: set[int] = set()  # records that are not to be inserted
+    settled: list[int] = []  # records that are refused, or dealt with already
     for row in contested:
         key = dataset.key_group.of(row.values)
         holder = held.records.get(key)
@@ -103,12 +121,15 @@ def judge(
                 if holder is None:
                     continue
                 verdict.updates.append(row.record)
-        settled.add(row.at)
-    if settled:
-        verdict.inserts = [one for at, one in enumerate(batch.records) if at not in settled]
-        verdict.keys = KeySet([*dataset.key_group.of_all(verdict.inserts), *held.ours])
-    else:
-        verdict.inserts, verdict.keys = batch.records, claimed[0].records
+        if row.record is not None:
+            settled.append(row.at)
+    remaining = batch.records.without(settled)
+    verdict.keys = KeySet(dataset.key_group.of_all(remaining)) | KeySet(held.ours)
+    verdict.inserts = remaining
+    if differing is not None:
+        new = set(differing).difference(settled)
+        verdict.inserts = batch.records.kept([at in new for at in range(len(batch.records))])
+        verdict.unchanged += len(remaining) - len(verdict.inserts)
     return verdict
 
 
@@ -196,20 +217,29 @@ def _contested(
     absent: Mapping[Group, Absent],
 ) -> list[_Row]:
     """The drafts, and the records that share a claim with another row or a stored record or lack a reference."""
-    suspects: set[int] = set()
-    for group, claim in zip(dataset.claim_groups, claimed, strict=True):
-        shared = {*claim.drafts, *group.folded(list(group.of_all(stored)))} - {None}
-        if shared or claim.are_repeated:
-            values = group.folded(list(group.of_all(batch.records)))
-            shared.update(_repeated(values) if claim.are_repeated else ())
-            suspects.update(_among(values, shared))
-    for group, missing in absent.items():
-        suspects.update(_among(list(group.of_all(batch.records)), missing.keys))
     rows = [_Row(draft.line, draft.values, draft.reasons) for draft in batch.drafts]
-    for at in suspects:
+    for at in set(_suspects(dataset, batch, claimed, absent, Records.of(stored))):
         record = batch.records[at]
         rows.append(_Row(batch.lines[at], dict(enumerate(record)), (), at, record))
     return sorted(rows, key=lambda row: row.line)
+
+
+def _suspects(
+    dataset: Dataset,
+    batch: Batch,
+    claimed: Sequence[Claimed],
+    absent: Mapping[Group, Absent],
+    stored: Records = Records(),  # noqa: B008 # it is frozen
+) -> Iterator[int]:
+    """The positions of the records that share a claim with another row, or one that is stored, or lack a reference."""
+    for group, claim in zip(dataset.claim_groups, claimed, strict=True):
+        shared = {*claim.drafts, *group.folded(group.of_all(stored))} - {None}
+        if shared or claim.are_repeated:
+            values = group.folded(group.of_all(batch.records))
+            shared.update(_repeated(values) if claim.are_repeated else ())
+            yield from _among(values, shared)
+    for group, missing in absent.items():
+        yield from _among(group.of_all(batch.records), missing.keys)
 
 
 def _repeated(values: Sequence[object]) -> Iterator[object]:

@@ -1,5 +1,6 @@
 """A set of keys that stays small: two bytes or less for an integer, in a roaring bitmap."""
 
+from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
@@ -12,9 +13,10 @@ class KeySet:
     """A set of keys. Natural numbers are kept in a roaring bitmap (Lemire et al. 2018), all else in a set."""
 
     def __init__(self, keys: Iterable[Any] = ()) -> None:
-        keys = keys if isinstance(keys, list) else list(keys)
         self._others: set[object] = set()
-        types = set(map(type, keys))
+        is_plain = isinstance(keys, array)
+        keys = keys if isinstance(keys, list) else list(keys)
+        types = {int} if is_plain else set(map(type, keys))
         if types <= {int}:
             with suppress(OverflowError):  # for what is below 0
                 self._bits = BitMap64(keys)

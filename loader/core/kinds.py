@@ -2,11 +2,11 @@
 
 import json
 import re
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
-from functools import partial
 from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, Literal, NewType, TypeVar, Union, get_args, get_origin
@@ -57,17 +57,18 @@ class Kind:
 
     def read_all(self, cells: Cells) -> Cells | None:
         """The values of a column of cells, or None if any of them needs a closer look."""
-        return _all(self.in_bulk or partial(map, self.read), cells)
+        return self.in_bulk(cells) if self.in_bulk else _each(self.read, cells)
 
     def store_all(self, values: Cells) -> Cells | None:
         """What the database keeps of a column of values, or None if any of them needs a closer look."""
-        return values if self.as_is else _all(self.in_bulk_stored or partial(map, self.store), values)
+        if self.as_is:
+            return values
+        return self.in_bulk_stored(values) if self.in_bulk_stored else _each(self.store, values)
 
 
-def _all(call: Callable[[Cells], Iterable[Any] | None], column: Cells) -> Cells | None:
+def _each(call: Callable[[Any], Any], column: Cells) -> Cells | None:
     try:
-        found = call(column)
-        return None if found is None else list(found)
+        return list(map(call, column))
     except ValueError:
         return None
 
@@ -92,20 +93,24 @@ def _read_int(cell: object) -> int:
 
 
 def _read_ints(cells: Cells) -> Cells | None:
-    """The integers that the cells are as an array of JSON, if that array, written anew, is the same."""
-    kinds = set(map(type, cells))
-    if kinds == {str}:
-        text = f"[{','.join(cells)}]"
+    """The integers that the cells are as an array of JSON, if that array, written anew, is the same.
+
+    A column that was read as integers already, as a reader may, is an array of 64 bits each.
+    """
+    if isinstance(cells, array):
+        return cells
+    if set(map(type, cells)) == {str}:
+        text, count = f"[{','.join(cells)}]".encode(errors="replace"), len(cells)
         try:
-            cells, count = orjson.loads(text), len(cells)
-            if len(cells) != count or orjson.dumps(cells) != text.encode():
-                return None
+            cells = orjson.loads(text)
         except ValueError:
             return None
-        kinds = set(map(type, cells))
-    if kinds == {int} and min(cells) >= -(2**63) and max(cells) < 2**63:
-        return cells
-    return None
+        if len(cells) != count or orjson.dumps(cells) != text:
+            return None
+    try:
+        return array("q", cells) if set(map(type, cells)) == {int} else None
+    except OverflowError:
+        return None
 
 
 def _store_int(value: object) -> int:
@@ -171,8 +176,10 @@ def _read_str(cell: object) -> str:
 
 
 def _read_strs(cells: Cells) -> Cells | None:
-    if set(map(type, cells)) == {str} and "" not in cells and not _CONTROL.search("".join(cells)):
-        return cells
+    if set(map(type, cells)) == {str} and "" not in cells:
+        text = "".join(cells)
+        if text.isprintable() or not _CONTROL.search(text):
+            return cells
     return None
 
 

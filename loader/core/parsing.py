@@ -6,7 +6,7 @@ model is asked about the others, and a row that it refuses is gone through field
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from itertools import starmap
+from itertools import chain, starmap
 from operator import attrgetter
 from typing import Any
 
@@ -15,96 +15,114 @@ from attrs import NOTHING, Attribute, Converter
 from loader.core.columns import Check, is_sure
 from loader.core.dataset import Dataset
 from loader.core.fields import Field
-from loader.core.records import Batch, Block, Draft, Reader, Reason
+from loader.core.records import Batch, Block, Draft, Reader, Reason, Record, Records, without
 from loader.core.values import shortened
 
-_A_FEW = 64
+_PART = 64
+_A_FEW = 4
 
-Values = tuple[object, ...]
+Column = Sequence[object]
 
 
 def parse(dataset: Dataset, reader: Reader, block: Block) -> Batch:
     """The records of a block, and drafts of the rows that do not fit or that the model refuses."""
     dataset = dataset.held if block.made else dataset
     rows = reader.rows(block)
+    unread: set[int] = set()
+    read = Records([_read(each, cells, unread) for each, cells in zip(dataset.loaded, rows.columns, strict=False)])
+    there, read = without(range(len(rows.lines)), sorted(unread)), read.without(sorted(unread))
     refused: set[int] = set()
-    columns = [_read(each, cells, refused) for each, cells in zip(dataset.loaded, rows.columns, strict=False)]
-    records = _checked(dataset, columns, refused) if dataset.checks else _built(dataset, columns, refused)
-    lines = rows.lines
-    if refused:
-        records = [record for at, record in enumerate(records) if at not in refused]
-        lines = [line for at, line in enumerate(lines) if at not in refused]
+    records = _checked(dataset, read.columns, refused) if dataset.checks else _built(dataset, read.columns, refused)
+    refused_at = sorted([*unread, *(there[at] for at in refused)])
     drafts = [_draft(dataset, each.line, each.cells, each.reasons) for each in rows.misfits]
-    for at in refused:
-        cells = [column[at] for column in rows.columns]
-        drafts.append(_draft(dataset, rows.lines[at], dict(zip(dataset.header, cells, strict=True))))
-    return Batch(records, lines, sorted(drafts, key=attrgetter("line")), rows.origins)
+    for at in refused_at:
+        cells = dict(zip(dataset.header, rows.cells(at), strict=True))
+        drafts.append(_draft(dataset, rows.lines[at], cells))
+    lines = without(rows.lines, refused_at)
+    return Batch(records.without(sorted(refused)), lines, sorted(drafts, key=attrgetter("line")), rows.origins)
 
 
-def _read(one: Field, cells: Sequence[object], refused: set[int], start: int = 0) -> Sequence[object]:
-    """The values of a column, with None for what cannot be read; by halves, where that is, and then one by one."""
-    values = one.read_all(cells)
-    if values is not None:
-        return values
-    if len(cells) > _A_FEW:
-        half = len(cells) // 2
-        return [*_read(one, cells[:half], refused, start), *_read(one, cells[half:], refused, start + half)]
-    values = []
-    for at, cell in enumerate(cells, start):
+def _in_parts(
+    column: Column, together: Callable[[Column], Column | None], singly: Callable[[int, Any], object], start: int = 0
+) -> Column:
+    """What `together` makes of a column or, where it is not sure, of parts of it; of the last few values, `singly`."""
+    found = together(column)
+    if found is not None:
+        return found
+    if len(column) <= _A_FEW:
+        return [singly(at, value) for at, value in enumerate(column, start)]
+    size = _PART if len(column) > 2 * _PART else len(column) // 2
+    parts = range(0, len(column), size)
+    return list(chain.from_iterable(_in_parts(column[at : at + size], together, singly, start + at) for at in parts))
+
+
+def _read(one: Field, cells: Column, unread: set[int]) -> Column:
+    """The values of a column, with None for what cannot be read."""
+
+    def read(at: int, cell: object) -> object:
         try:
-            values.append(one.read(cell))
+            return one.read(cell)
         except Exception:  # not only what cannot be read: a default's factory may raise anything
-            refused.add(at)
-            values.append(None)
-    return values
+            unread.add(at)
+            return None
+
+    return _in_parts(cells, one.read_all, read)
 
 
-def _checked(dataset: Dataset, columns: Sequence[Sequence[object]], refused: set[int]) -> Sequence[Values]:
+def _checked(dataset: Dataset, columns: Sequence[Column], refused: set[int]) -> Records:
     """What the database keeps of each row, by the checks of its columns; of a row in doubt, by its model."""
     doubtful: set[int] = set()
     stored = [
         _store(each, check, values, doubtful)
         for each, check, values in zip(dataset.fields, dataset.checks or (), columns, strict=False)
     ]
-    records = list(zip(*stored, strict=True))
-    for at in doubtful - refused:
+    beyond_doubt = {}
+    for at in doubtful:
         try:
-            records[at] = dataset.stored(dataset.construct(*(values[at] for values in columns)))
+            beyond_doubt[at] = dataset.stored(dataset.construct(*(values[at] for values in columns)))
         except Exception:  # whatever a model raises is its refusal
             refused.add(at)
-    return records
+    if beyond_doubt:
+        lists = [list(column) for column in stored]
+        for at, record in beyond_doubt.items():
+            for column, value in zip(lists, record, strict=True):
+                column[at] = value
+        return Records(lists)
+    return Records(stored)
 
 
-def _store(one: Field, check: Check, values: Sequence[object], doubtful: set[int], start: int = 0) -> Sequence[object]:
-    """What the database keeps of a column, with None for what is in doubt; the halves of a column where that is."""
-    stored = one.store_all(values) if is_sure(check, values) else None
-    if stored is not None:
-        return stored
-    if len(values) == 1:
-        doubtful.add(start)
-        return [None]
-    half = len(values) // 2
-    return [
-        *_store(one, check, values[:half], doubtful, start),
-        *_store(one, check, values[half:], doubtful, start + half),
-    ]
+def _store(one: Field, check: Check, values: Column, doubtful: set[int]) -> Column:
+    """What the database keeps of a column, with None for what is in doubt."""
+
+    def together(values: Column) -> Column | None:
+        return one.store_all(values) if is_sure(check, values) else None
+
+    def singly(at: int, value: object) -> object:
+        stored = together([value])
+        if stored is None:
+            doubtful.add(at)
+            return None
+        return stored[0]
+
+    return _in_parts(values, together, singly)
 
 
-def _built(dataset: Dataset, columns: Sequence[Sequence[object]], refused: set[int]) -> Sequence[Values]:
+def _built(dataset: Dataset, columns: Sequence[Column], refused: set[int]) -> Records:
     """What the database keeps of each row, by its model; a row that this refuses is left empty.
 
     The loop over the records is that of `list.extend`, which keeps what it was given before an error.
     """
     values = list(zip(*columns, strict=True))
-    records: list[Values] = []
+    records: list[Record] = []
+    empty = (None,) * len(dataset.fields)
     building = map(dataset.stored, starmap(dataset.construct, values))
     while True:
         with suppress(Exception):  # whatever a model raises is its refusal
             records.extend(building)
         if len(records) == len(values):
-            return records
+            return Records.of(records)
         refused.add(len(records))
-        records.append(())
+        records.append(empty)
 
 
 def _draft(dataset: Dataset, line: int, cells: Mapping[str, object], reasons: Sequence[Reason] = ()) -> Draft:

@@ -1,9 +1,10 @@
 """What flows from a source to a target: blocks of bytes, batches of records, and the rows that were refused."""
 
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
-from typing import Literal, Protocol, Self
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, compress
+from typing import Any, Literal, Protocol, Self, overload
 
 from attrs import evolve, field, frozen
 
@@ -119,14 +120,75 @@ class Draft:
     values: Mapping[int, object]
 
 
+def without(column: Sequence[Any], positions: Collection[int]) -> Sequence[Any]:
+    """A column but for the values at some positions, which are in order."""
+    if not positions:
+        return column
+    whole: Any = (
+        array("q", column) if isinstance(column, range) else list(column) if isinstance(column, tuple) else column
+    )
+    left, start = whole[:0], 0
+    for at in positions:
+        left += whole[start:at]
+        start = at + 1
+    left += whole[start:]
+    return left  # type: ignore[no-any-return]
+
+
+Record = tuple[object, ...]
+"""What the database keeps of an instance of the model, in the order of the fields."""
+
+
+@frozen
+class Records(Sequence[Record]):
+    """Records, kept as their columns: so they are parsed, sent, compared and written many at a time."""
+
+    columns: Sequence[Sequence[Any]] = ()
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Self:
+        return cls(list(zip(*records, strict=True)))
+
+    def __len__(self) -> int:
+        return len(self.columns[0]) if self.columns else 0
+
+    @overload
+    def __getitem__(self, at: int) -> Record: ...
+    @overload
+    def __getitem__(self, at: slice) -> "Records": ...
+    def __getitem__(self, at: int | slice) -> "Record | Records":
+        if isinstance(at, slice):
+            return Records([column[at] for column in self.columns])
+        return tuple(column[at] for column in self.columns)
+
+    def __iter__(self) -> Iterator[Record]:
+        return zip(*self.columns, strict=True)
+
+    def kept(self, which: Sequence[object]) -> "Records":
+        """Those for which the same position in `which` is true."""
+        return Records([list(compress(column, which)) for column in self.columns])
+
+    def without(self, positions: Collection[int]) -> "Records":
+        """All but those at some positions, which are in order."""
+        return Records([without(column, positions) for column in self.columns]) if positions else self
+
+    def flat(self) -> list[Any]:
+        """The values of the first record, of the second, and so on: the parameters of a statement for all."""
+        width = len(self.columns)
+        values = [None] * (len(self) * width)
+        for at, column in enumerate(self.columns):
+            values[at::width] = column
+        return values
+
+
 @frozen
 class Batch:
-    """What parsing made of a block: records as tuples of column values, and drafts; both with lines, in file order.
+    """What parsing made of a block: records and drafts; both with lines, in file order.
 
     `origins` tells where a row stood at first, by line, if it comes from a rejects file.
     """
 
-    records: Sequence[tuple[object, ...]] = ()
+    records: Records = field(factory=Records)
     lines: Sequence[int] = ()
     drafts: Sequence[Draft] = ()
     origins: Mapping[int, Origin] = field(factory=dict)
@@ -169,7 +231,10 @@ class Misfit:
 
 @frozen
 class Rows:
-    """A block split into rows: those that fit, as columns in the order of the fields, and the misfits."""
+    """A block split into rows: those that fit, as columns in the order of the fields, and the misfits.
+
+    A column of cells that are text may be an array of the integers that they are.
+    """
 
     columns: Sequence[Sequence[object]]
     lines: Sequence[int]
@@ -186,6 +251,10 @@ class Rows:
     ) -> Self:
         """Rows that are given one by one."""
         return cls(list(zip(*cells, strict=True)), lines, misfits, origins or {})
+
+    def cells(self, at: int) -> list[object]:
+        """The cells of a row, as they stood there."""
+        return [str(column[at]) if isinstance(column, array) else column[at] for column in self.columns]
 
 
 class Reader(Protocol):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import repeat
+from string import ascii_letters, digits
 from typing import Any, TypeVar
 
 from attrs import Attribute
@@ -22,9 +23,12 @@ _WHATWG_EMAIL = re.compile(
     r"[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+"
     r"@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
 )
-_ATOM = r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]++"
-_LABEL = r"[a-zA-Z0-9]++(?:-++[a-zA-Z0-9]++)*+"
-_PLAIN_EMAILS = re.compile(rf"(?:{_ATOM}(?:\.{_ATOM})*+@{_LABEL}(?:\.{_LABEL})*+\n)*+")  # if no label is too long
+_LONGEST_LABEL = 63
+_IN_WORDS = (ascii_letters + digits + ".-").encode()
+_SIGNS = bytes(at if at == ord("@") else ord("+") if at in b"!#$%&'*+/=?^_`{|}~" else ord("\n") for at in range(256))
+"""What may stand in the local part only becomes a plus, and what may stand nowhere the end of a line."""
+_EDGES = bytes(ord(".") if at in b".-@\n" else at for at in range(256))
+"""Of these no two may stand side by side, but for what the model is asked about."""
 
 
 def shortened(message: str) -> str:
@@ -81,8 +85,14 @@ def not_blank(_instance: object, _attribute: "Attribute[str]", value: str) -> No
 
 
 def _all_emails(values: Sequence[str]) -> bool:
-    text = "\n".join(values) + "\n"
-    return max(map(len, values)) <= 64 and bool(_PLAIN_EMAILS.fullmatch(text)) and text.count("\n") == len(values)
+    """Whether each is an address, without a regular expression; not sure of unusual ones."""
+    text = "\n".join(["", *values, ""])
+    if not text.isascii() or max(map(len, values)) > _LONGEST_LABEL:
+        return False
+    data, count = text.encode(), len(values)
+    signs = data.translate(_SIGNS, _IN_WORDS)
+    each_has_a_domain = signs.count(b"@\n") == signs.count(b"@") == signs.count(b"\n") - 1 == count
+    return each_has_a_domain and b".." not in data.translate(_EDGES)
 
 
 @_columnwise(_all_emails)

@@ -18,7 +18,7 @@ from loader.sources.ndjson import open_ndjson
 from loader.sources.packings import PACKINGS
 from loader.sources.threads import in_thread, in_threads
 
-BLOCK_SIZE = 2**18
+BLOCK_SIZE = 2**19
 """How many bytes are parsed, judged and committed at once, about."""
 
 

@@ -7,21 +7,25 @@ reading resumes at the next.
 
 import csv
 import re
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property, partial
-from typing import Literal
+from typing import Any, Literal
 
+import orjson
 from attrs import Factory, define, frozen
 
 from loader.core.dataset import Dataset
 from loader.core.errors import SourceError
-from loader.core.records import MAX_REJECT, MAX_ROW, Block, Misfit, Origin, Reason, Rows, Span
+from loader.core.kinds import INT
+from loader.core.records import MAX_REJECT, MAX_ROW, Block, Misfit, Origin, Reason, Rows, Span, without
 from loader.sources.columns import check_columns
 from loader.sources.files import UNDECODED, Stream, cut, texts, undecoded
 
 _QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"'
 _OPEN_QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"?'
 _FLAT_QUOTED = _QUOTED.replace(rb'[^"]', rb'[^"\n]')
+_SPECIAL = re.compile(rb'["\r]')
 _LINE_ENDS = re.compile(rb"(?:\r?\n)*+\r?\Z")
 
 _Stretch = Literal["records of a line each", "record of several lines", "malformed line"]
@@ -54,6 +58,12 @@ def _grammar(delimiter: str) -> _Grammar:
         re.compile(rb"(?:\r?\n)*+(" + cell + rb"(?:" + between + cell + rb")*+)\r?\n"),
         record,
     )
+
+
+@cache
+def _odd_marked(delimiter: bytes) -> bytes:
+    """A table for bytes.translate that makes an x of whatever stands in no row of integers."""
+    return bytes(at if at in b"-0123456789\n" + delimiter else ord("x") for at in range(256))
 
 
 def _stretches(data: bytes, grammar: _Grammar, width: int, more: bool = False) -> Iterator[tuple[int, int, _Stretch]]:
@@ -92,11 +102,13 @@ class CsvReader:
     """Splits CSV that has these columns into rows of these fields.
 
     If it is a rejects file, with columns of loader's own, a row is what stands in the others, or else in `_raw`.
+    `numeric` says that all columns are fields of integers, which can be read without being split.
     """
 
     header: tuple[str, ...]
     fields: tuple[str, ...]
     delimiter: str = ","
+    numeric: bool = False
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -107,25 +119,58 @@ class CsvReader:
         return tuple(self.columns.index(name) if name in self.columns else None for name in self.fields)
 
     def rows(self, block: Block) -> Rows:
-        return self._plain_rows(block) or self._any_rows(block)
+        is_plain = b'"' not in block.data and b"\r" not in block.data and self.columns == self.header
+        if not is_plain or len(block.data) > MAX_ROW:
+            return self._any_rows(block)
+        return (self.numeric and self._integer_rows(block)) or self._plain_rows(block) or self._any_rows(block)
 
     def _plain_rows(self, block: Block) -> Rows | None:
-        """The rows, if each is a line of as many cells as the header, none of them quoted; else None."""
-        width, data, delimiter = len(self.header), block.data, self.delimiter
-        is_plain = b'"' not in data and b"\r" not in data and self.columns == self.header and width > 1
-        if not is_plain or len(data) > MAX_ROW:
-            return None
+        """The rows of lines none of whose cells is quoted; None if not all have as many cells as the header."""
         try:
-            cells = data[:-1].decode().replace("\n", f"{delimiter}\n{delimiter}").split(delimiter)
+            text = block.data[:-1].decode()
         except UnicodeDecodeError:
             return None
-        count = data.count(b"\n")
-        ends = cells[width :: width + 1]  # of the lines; all of them are there, if there are so many cells between
-        if len(cells) != count * (width + 1) - 1 or ends.count("\n") != count - 1:
+        count = block.data.count(b"\n")
+        cells = text.replace("\n", f"{self.delimiter}\n{self.delimiter}").split(self.delimiter)
+        columns = self._columns(cells, "\n", count)
+        if not columns:
             return None
-        nothing = [None] * count
-        columns = [nothing if at is None else cells[at :: width + 1] for at in self._positions]
-        return Rows(columns, range(block.line, block.line + count))
+        fields = [[None] * count if at is None else columns[at] for at in self._positions]
+        return Rows(fields, range(block.line, block.line + count))
+
+    def _integer_rows(self, block: Block) -> Rows | None:
+        """The same, where the cells are integers: an array of JSON, if that, written anew, is the same.
+
+        A line with any other character is no such row, and is looked at by itself.
+        """
+        plain, lines, misfits = [], range(block.line, block.line + block.data.count(b"\n")), []
+        start, line, delimiter = 0, block.line, self.delimiter.encode()
+        marked = block.data.translate(_odd_marked(delimiter))
+        while (odd := marked.find(b"x", start)) >= 0:
+            at, end = max(marked.rfind(b"\n", start, odd) + 1, start), marked.find(b"\n", odd)
+            plain.append(block.data[start:at])
+            line += plain[-1].count(b"\n")
+            misfits.append(self._misfit(self._unpack(block.data[at:end]), line))
+            start, line = end + 1, line + 1
+        text = b"".join([*plain, block.data[start:]])[:-1]
+        try:
+            array_of_json = b"[" + text.replace(delimiter, b",").replace(b"\n", b",null,") + b"]"
+            cells = orjson.loads(array_of_json)
+            columns = self._columns(cells, None, len(lines) - len(misfits))
+            if not columns or orjson.dumps(cells) != array_of_json:
+                return None
+            fields = [array("q", columns[at]) for at in self._positions if at is not None]
+        except (ValueError, OverflowError):
+            return None
+        odd_lines = [misfit.line - block.line for misfit in misfits]
+        return Rows(fields, without(lines, odd_lines), misfits)
+
+    def _columns(self, cells: list[Any], end: object, count: int) -> list[list[Any]] | None:
+        """The columns of so many lines, whose ends stand between the cells; None if these are not where they belong."""
+        width = len(self.header)
+        if width < 2 or len(cells) != count * (width + 1) - 1 or cells[width :: width + 1].count(end) != count - 1:
+            return None
+        return [cells[at :: width + 1] for at in range(width)]
 
     def _any_rows(self, block: Block) -> Rows:
         found = _Found()
@@ -140,7 +185,12 @@ class CsvReader:
         return Rows.of(self._in_field_order(found.cells), found.lines, found.misfits, found.origins)
 
     def values(self, block: Block, spans: Iterable[Span]) -> Iterator[Mapping[str, object]]:
+        is_ours, width, delimiter = self.columns == self.header, len(self.header), self.delimiter
         for text in texts(block, spans):
+            cells = text.rstrip(b"\n").decode("ascii", "replace").split(delimiter) if is_ours else []
+            if len(cells) == width > 1 and len(text) <= MAX_ROW and text.isascii() and not _SPECIAL.search(text):
+                yield dict(zip(self.header, cells, strict=True))
+                continue
             row = self._unpack(_LINE_ENDS.sub(b"", text, count=1))
             yield row.named | {"_raw": row.text} if row.faults() else row.named
 
@@ -175,13 +225,14 @@ class CsvReader:
         row = self._unpack(data)
         if row.origin:
             found.origins[line] = row.origin
-        if faults := row.faults():
-            found.misfits.append(
-                Misfit(line, {name: row.named[name] for name in self.fields if name in row.named}, faults)
-            )
+        if row.faults():
+            found.misfits.append(self._misfit(row, line))
         else:
             found.cells.append(row.cells or [])
             found.lines.append(line)
+
+    def _misfit(self, row: "_Row", line: int) -> Misfit:
+        return Misfit(line, {name: row.named[name] for name in self.fields if name in row.named}, row.faults())
 
     def _unpack(self, data: bytes) -> "_Row":
         """The row that one record is or, in a rejects file, holds."""
@@ -272,7 +323,8 @@ def open_csv(
     check_columns(header, dataset, ignore_extra, f"{name}: the header", hint)
     whole_records = partial(_whole_records, grammar=_grammar(delimiter), width=len(header))
     blocks = cut(stream, block_size, whole_records, head, lines + 1)
-    reader = CsvReader(header, dataset.header, delimiter)
+    numeric = all(each.cell is INT for each in dataset.loaded) and set(header) == set(dataset.header)
+    reader = CsvReader(header, dataset.header, delimiter, numeric)
     return reader, reader.columns, blocks
 
 

@@ -7,8 +7,8 @@ from typing import Protocol, TypeVar
 
 from loader.core.dataset import Dataset
 from loader.core.fields import Group
+from loader.core.records import Record, Records
 
-Record = tuple[object, ...]
 _T = TypeVar("_T")
 
 
@@ -30,8 +30,8 @@ async def to_its_end(step: Awaitable[_T]) -> _T:
 class Lookup(Protocol):
     """A look at the keys that are durably stored."""
 
-    async def stored(self, keys: Collection[object]) -> set[object]:
-        """Those of the keys that are there."""
+    async def missing(self, keys: Collection[object]) -> set[object]:
+        """Those of the keys that are not there."""
 
 
 class Table(Protocol):
@@ -46,16 +46,19 @@ class Table(Protocol):
     def transaction(self) -> AbstractAsyncContextManager[None]:
         """All that is done inside happens at its end, durably, or not at all; nobody else writes meanwhile."""
 
-    async def find(self, claims: Mapping[Group, Collection[object]]) -> list[Record]:
+    async def find(self, claims: Mapping[Group, Sequence[object]]) -> list[Record]:
         """The records that hold one of these values; each once."""
 
-    async def insert(self, records: Sequence[Record]) -> None:
+    async def differing(self, records: Records) -> Sequence[int]:
+        """The positions of those that are not stored as they stand, in order."""
+
+    async def insert(self, records: Records) -> None:
         """Add records none of whose claims is held."""
 
-    async def try_insert(self, records: Sequence[Record]) -> bool:
-        """Add records; or none of them, and return False, if one of their claims is held."""
+    async def try_insert(self, records: Records) -> bool:
+        """Add records; or none of them, and return False, if one of their claims is held, or may be."""
 
-    async def update(self, records: Sequence[Record]) -> None:
+    async def update(self, records: Records) -> None:
         """Put records in the place of those of their keys, in this order."""
 
 

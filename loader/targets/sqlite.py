@@ -3,12 +3,11 @@
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import aiosqlite
 from attrs import frozen
@@ -16,15 +15,20 @@ from attrs import frozen
 from loader.core.dataset import Dataset
 from loader.core.errors import TargetError
 from loader.core.fields import Group
-from loader.targets import Lookup, Record, Table, to_its_end
+from loader.core.records import Record, Records
+from loader.targets import Lookup, Table, to_its_end
 from loader.targets.tables import compared, create_table, listed, misfit, quoted
-
-_T = TypeVar("_T")
 
 BUSY_SECONDS = 5.0
 """How long another program may hold a lock that is wanted."""
 
 _VARIABLES = 32_766  # SQLITE_MAX_VARIABLE_NUMBER
+_WRITTEN = 1024
+"""How many records a statement writes, which is prepared once; the rest of a batch takes another statement."""
+_CACHED = 32
+"""How many statements are kept prepared; one of a thousand records takes half a megabyte."""
+_LOOKED_UP = 4096
+"""How many values a statement looks up at the most; fewer are padded to a power of two."""
 
 _ELSEWHERE = "change that, or choose another directory with --into"
 _WAYS_OUT = {
@@ -76,6 +80,7 @@ class SqliteTarget:
             await connection.run("PRAGMA synchronous = FULL")
             if not is_there:
                 await connection.run(create_table(dataset))
+            await connection.trust_own(dataset)
             table = _SqliteTable(connection, dataset, identity=self._identity)
             await table.look()
             yield table
@@ -91,6 +96,7 @@ class SqliteTarget:
                 await connection.run("ATTACH ? AS stored", [self._uri_without_a_trace()])
                 lower = "stored" if await connection.has_table(dataset, "stored") else None
             await connection.run(create_table(dataset))
+            await connection.trust_own(dataset)
             table = _SqliteTable(connection, dataset, lower)
             await table.look()
             yield table
@@ -118,8 +124,8 @@ class SqliteTarget:
 class _Nothing:
     """The keys of a database that is not there."""
 
-    async def stored(self, keys: Collection[object]) -> set[object]:
-        return set()
+    async def missing(self, keys: Collection[object]) -> set[object]:
+        return set(keys)
 
 
 @frozen
@@ -133,6 +139,11 @@ class _Connection:
         """Run one statement and return its rows, in one trip to the thread of the connection."""
         with _own_faults(self.name):
             return list(await self.sqlite.execute_fetchall(statement, parameters))
+
+    async def write(self, statement: str, portions: Iterator[Sequence[object]]) -> int:
+        """Run one statement for each portion of parameters, in one trip, and return how many rows it wrote in all."""
+        with _own_faults(self.name):
+            return (await self.sqlite.executemany(statement, portions)).rowcount
 
     async def has_table(self, dataset: Dataset, schema: str = "main") -> bool:
         """Whether the table of a dataset is there; TargetError if it is, and does not fit."""
@@ -156,6 +167,14 @@ class _Connection:
             )
         return True
 
+    async def trust_own(self, dataset: Dataset) -> None:
+        """Check no record again by a table that loader has made: its model has demanded all that this would."""
+        [[made_by]] = await self.run(
+            "SELECT sql FROM main.sqlite_master WHERE name = ? COLLATE NOCASE", [dataset.table]
+        )
+        if made_by == create_table(dataset):
+            await self.run("PRAGMA ignore_check_constraints = ON")
+
 
 class _ConstraintError(TargetError):
     """A constraint of a table does not allow for what was to be written."""
@@ -174,7 +193,9 @@ def _own_faults(name: str) -> Iterator[None]:
 
 @asynccontextmanager
 async def _connect(name: str, uri: str) -> AsyncIterator[_Connection]:
-    connect = partial(sqlite3.connect, uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
+    connect = partial(
+        sqlite3.connect, uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS, cached_statements=_CACHED
+    )
     with _own_faults(name):  # first without aiosqlite, whose thread outlives the event loop if it cannot connect
         opened = await asyncio.to_thread(connect, check_same_thread=False)
     connection = aiosqlite.Connection(lambda: opened, iter_chunk_size=1)
@@ -198,7 +219,7 @@ class _SqliteTable:
         lower: str | None = None,
         identity: Callable[[], object] = lambda: None,
     ) -> None:
-        self.had_records = self._has_triggers = False
+        self.had_records = False
         self._version: object = None
         self._connection, self._dataset = connection, dataset
         self._identity, self._first_identity = identity, identity()
@@ -207,23 +228,24 @@ class _SqliteTable:
         self._name = f"main.{quoted(dataset.table)}"
         self._layers = [self._name]
         if lower:
-            hidden = f"SELECT {self._key} FROM {self._name}"
-            table = f"{lower}.{quoted(dataset.table)}"
-            self._layers.append(f"(SELECT * FROM {table} WHERE ({self._key}) NOT IN ({hidden}))")
+            key = [quoted(field.name) for field in dataset.key_group.fields]
+            same_key = " AND ".join(f"upper.{name} = lower.{name}" for name in key)
+            hidden = f"SELECT 1 FROM {self._name} AS upper WHERE {same_key}"
+            self._layers.append(f"(SELECT * FROM {lower}.{quoted(dataset.table)} AS lower WHERE NOT EXISTS ({hidden}))")
 
     async def look(self) -> None:
-        """See whether there are records, and triggers."""
-        triggers = "SELECT 1 FROM main.sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE LIMIT 1"
-        self._has_triggers = bool(await self._connection.run(triggers, [self._dataset.table]))
+        """See whether there are records."""
         self._version = await self._connection.run("PRAGMA data_version")
         for layer in self._layers:
             self.had_records |= bool(await self._connection.run(f"SELECT 1 FROM {layer} LIMIT 1"))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        await self._connection.run("BEGIN IMMEDIATE")
+        _, version = await _in_turn(
+            self._connection.run("BEGIN IMMEDIATE"), self._connection.run("PRAGMA data_version")
+        )
         try:
-            if await self._connection.run("PRAGMA data_version") != self._version:
+            if version != self._version:
                 self.had_records = True  # another program has written meanwhile
             yield
             if self._identity() != self._first_identity:
@@ -234,71 +256,121 @@ class _SqliteTable:
                 await self._connection.run("ROLLBACK")
             raise
 
-    async def find(self, claims: Mapping[Group, Collection[object]]) -> list[Record]:
+    async def find(self, claims: Mapping[Group, Sequence[object]]) -> list[Record]:
         found: dict[Record, None] = {}
+        columns = ", ".join(f"there.{quoted(name)}" for name in self._dataset.names)
         for group, values in claims.items():
-            found.update(dict.fromkeys(await self._select(self._columns, group, values)))
+            for layer in self._layers:
+                join = f"CROSS JOIN {layer} AS there WHERE {_equal(group)}"
+                found.update(dict.fromkeys(await self._look_up(columns, join, _rows_of(group, values))))
         return list(found)
 
-    async def stored(self, keys: Collection[object]) -> set[object]:
-        found = await self._select(self._key, self._dataset.key_group, keys)
-        return {key[0] for key in found} if len(self._dataset.key_group.fields) == 1 else set(found)
+    async def differing(self, records: Records) -> Sequence[int]:
+        key = {field.name for field in self._dataset.key_group.fields}
+        same = " AND ".join(
+            f"there.{quoted(name)} {'=' if name in key else 'IS'} given.column{at} COLLATE BINARY"
+            for at, name in enumerate(self._dataset.names, 2)
+        )
+        left: Sequence[int] = range(len(records))
+        for layer in self._layers:
+            rows = records if len(left) == len(records) else records.kept(_mask(left, len(records)))
+            given = Records((left, *rows.columns))
+            positions: set[Any] = {at for (at,) in await self._without(layer, same, given, "given.column1")}
+            left = sorted(positions)
+        return left
 
-    async def insert(self, records: Sequence[Record]) -> None:
+    async def missing(self, keys: Collection[object]) -> set[object]:
+        rows = _rows_of(self._dataset.key_group, list(keys))
+        for layer in self._layers:
+            rows = Records.of(await self._without(layer, _equal(self._dataset.key_group), rows, "given.*"))
+        return {key[0] for key in rows} if len(self._dataset.key_group.fields) == 1 else set(rows)
+
+    async def insert(self, records: Records) -> None:
         await self._write(records, "")
 
-    async def try_insert(self, records: Sequence[Record]) -> bool:
-        await self._connection.run("SAVEPOINT attempt")
+    async def try_insert(self, records: Records) -> bool:
+        if len(self._layers) > 1:  # what the lower one holds is in nobody's way
+            return False
         try:
-            await self.insert(records)
+            await _in_turn(self._connection.run("SAVEPOINT attempt"), self.insert(records))
         except _ConstraintError:
             await self._connection.run("ROLLBACK TO attempt")
             return False
-        finally:
-            if self._connection.sqlite.in_transaction:
-                await self._connection.run("RELEASE attempt")
         return True
 
-    async def update(self, records: Sequence[Record]) -> None:
+    async def update(self, records: Records) -> None:
         others = [quoted(each.name) for each in self._dataset.fields if each not in self._dataset.key_group.fields]
         sets = ", ".join(f"{name} = excluded.{name}" for name in others)
         await self._write(records, f" ON CONFLICT ({self._key}) DO UPDATE SET {sets}")
 
-    async def _select(self, columns: str, group: Group, values: Collection[Any]) -> list[Record]:
-        width = len(group.fields)
-        rows: list[Record] = []
-        for some in _powers_of_two(list(values), _VARIABLES // width):
-            marks = ",".join("?" * len(some)) if width == 1 else f"VALUES {_rows(width, len(some))}"
-            given = some if width == 1 else list(chain.from_iterable(some))
-            for layer in self._layers:
-                rows += await self._connection.run(
-                    f"SELECT {columns} FROM {layer} WHERE ({compared(group)}) IN ({marks})", given
-                )
-        return rows
+    async def _without(self, layer: str, same: str, rows: Records, columns: str) -> list[Record]:
+        """Of given rows those for which no record of a layer is the same."""
+        [first, *_] = self._dataset.key_group.fields
+        join = f"LEFT JOIN {layer} AS there ON {same} WHERE there.{quoted(first.name)} IS NULL"
+        return await self._look_up(columns, join, rows)
 
-    async def _write(self, records: Sequence[Record], on_conflict: str) -> None:
-        width = len(self._dataset.names)
-        for some in _powers_of_two(records, _VARIABLES // width):
-            rows = _rows(width, len(some))
-            statement = f"INSERT OR ABORT INTO {self._name} ({self._columns}) VALUES {rows}{on_conflict}"
-            await self._connection.run(statement, list(chain.from_iterable(some)))
-            taken = await self._connection.run("SELECT changes()") if self._has_triggers else [(len(some),)]
-            if taken != [(len(some),)]:
-                raise TargetError(
-                    f"{self._connection.name}: a trigger of the table leaves out {len(some) - taken[0][0]} of "
-                    f"{len(some)} records; {_ELSEWHERE}"
-                )
+    async def _look_up(self, columns: str, join: str, rows: Records) -> list[Record]:
+        """What is found for given rows; the last is given more than once, so that few statements are prepared."""
+        width = len(rows.columns)
+        most = min(_LOOKED_UP, _VARIABLES // max(width, 1))
+        found: list[Record] = []
+        for at in range(0, len(rows), most):
+            some = rows[at : at + most]
+            count = min(1 << (len(some) - 1).bit_length(), most)
+            values = some.flat() + some[-1:].flat() * (count - len(some))
+            given = f"(VALUES {_marks(width, count)}) AS given"
+            found += await self._connection.run(f"SELECT {columns} FROM {given} {join}", values)
+        return found
+
+    async def _write(self, records: Records, on_conflict: str) -> None:
+        width = len(records.columns)
+        size = min(_WRITTEN, _VARIABLES // max(width, 1))
+        whole = len(records) // size * size
+        written = 0
+        for start, end, step in ((0, whole, size), (whole, len(records), len(records) - whole)):
+            if start < end:
+                rows = _marks(width, step)
+                statement = f"INSERT OR ABORT INTO {self._name} ({self._columns}) VALUES {rows}{on_conflict}"
+                portions = (
+                    records[at : at + step].flat() for at in range(start, end, step)
+                )  # made when it is their turn
+                written += await self._connection.write(statement, portions)
+        if written < len(records):
+            raise TargetError(
+                f"{self._connection.name}: a trigger of the table leaves out {len(records) - written} of "
+                f"{len(records)} records; {_ELSEWHERE}"
+            )
 
 
-def _rows(width: int, count: int) -> str:
-    """So many rows of so many variables."""
+async def _in_turn(*steps: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Take steps that are all on their way before the first is done: the thread of a connection does not wait between.
+
+    Raises what the first raises that fails; the later ones must do no harm then.
+    """
+    ends = await asyncio.gather(*steps, return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+    return ends
+
+
+def _rows_of(group: Group, values: Sequence[Any]) -> Records:
+    """The values of a group as rows of so many columns as it has fields."""
+    return Records([values]) if len(group.fields) == 1 else Records.of(values)
+
+
+def _equal(group: Group) -> str:
+    """That a record there holds a given value of a group."""
+    return " AND ".join(f"there.{name} = given.column{at}" for at, name in enumerate(compared(group), 1))
+
+
+def _mask(positions: Sequence[int], length: int) -> bytearray:
+    mask = bytearray(length)
+    for at in positions:
+        mask[at] = True
+    return mask
+
+
+def _marks(width: int, count: int) -> str:
+    """So many rows of so many parameters."""
     return ",".join([f"({','.join('?' * width)})"] * count)
-
-
-def _powers_of_two(items: Sequence[_T], most: int) -> Iterator[Sequence[_T]]:
-    """The items in portions whose sizes are few, so that the statements for them are prepared once."""
-    at = 0
-    while left := len(items) - at:
-        size = 1 << (min(left, most).bit_length() - 1)
-        yield items[at : at + size]
-        at += size

@@ -22,7 +22,7 @@ def create_table(dataset: Dataset) -> str:
     for group in dataset.claim_groups:
         if not _is_of_column(dataset, group):
             claim = "PRIMARY KEY" if group is dataset.key_group else "UNIQUE"
-            parts.append(f"{claim} ({compared(group)})")
+            parts.append(f"{claim} ({', '.join(compared(group))})")
     return f"CREATE TABLE {quoted(dataset.table)} ({', '.join(parts)})"
 
 
@@ -115,10 +115,10 @@ def listed(group: Group) -> str:
     return ", ".join(quoted(each.name) for each in group.fields)
 
 
-def compared(group: Group) -> str:
-    """The same, with how they are compared."""
+def compared(group: Group) -> list[str]:
+    """Each of them, with how it is compared."""
     fields = zip(group.at, group.fields, strict=True)
-    return ", ".join(quoted(each.name) + (" COLLATE NOCASE" if at in group.nocase else "") for at, each in fields)
+    return [quoted(each.name) + (" COLLATE NOCASE" if at in group.nocase else "") for at, each in fields]
 
 
 def quoted(name: str) -> str:

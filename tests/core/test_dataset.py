@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from loader.core.dataset import Dataset, in_reference_order
 from loader.core.errors import DeclarationError, UsageError
-from loader.core.records import Batch, Draft
+from loader.core.records import Batch, Draft, Records
 from loader.core.values import max_places
 from loader.datasets import DATASETS
 from loader.datasets.orders import ORDERS
@@ -230,7 +230,7 @@ def test_values_are_found_in_records_and_drafts(rows: list[tuple[Any, bool]], wa
     dataset = Dataset("t", model("Some", {"id": int, **fields}), "id", [("a", "c")], references={"b": "u"})
     numbered = [(line, (line, *row), is_record) for line, (row, is_record) in enumerate(rows, 2)]
     batch = Batch(
-        [row for _, row, is_record in numbered if is_record],
+        Records.of(row for _, row, is_record in numbered if is_record),
         [line for line, _, is_record in numbered if is_record],
         [
             Draft(line, (), {at: value for at, value in enumerate(row) if value is not None})
@@ -240,8 +240,8 @@ def test_values_are_found_in_records_and_drafts(rows: list[tuple[Any, bool]], wa
     )
     [both], [one] = dataset.unique_groups, dataset.reference_groups
     pairs = [(a, c) for (a, _, c), _ in rows if a is not None and c is not None]
-    assert sorted(both.of_batch(batch)) == sorted(pairs)
-    assert sorted(one.of_batch(batch)) == sorted(b for (_, b, _), _ in rows if b is not None)
+    for group, values in ((both, pairs), (one, [b for (_, b, _), _ in rows if b is not None])):
+        assert sorted([*group.present(batch.records), *group.of_drafts(batch.drafts)]) == sorted(values)
     lines = [line for line, (_, _, b, _), _ in numbered if b in wanted]
     if lines:
         assert one.first_line(batch, wanted) == lines[0]

@@ -1,6 +1,6 @@
 """What becomes of each record of a batch, against what is stored and what this run has committed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.core.claims import Claimed, claimed
+from loader.core.claims import Parsed, claimed, referred
 from loader.core.dataset import Dataset
-from loader.core.judging import Absent, Refusal, Verdict, judge
+from loader.core.fields import Group
+from loader.core.judging import Absent, Refusal, Verdict, contenders, judge
 from loader.core.keys import KeySet
-from loader.core.records import Batch, Cause, Draft, Place, Reason
+from loader.core.records import Batch, Cause, Draft, Place, Reason, Record, Records
 from loader.datasets.orders import ORDERS
 from loader.datasets.users import USERS
 
@@ -30,22 +31,36 @@ def place(line: int) -> Place:
     return Place("things.csv", line, line - 1)
 
 
-def claims(dataset: Dataset, rows: Batch) -> list[Claimed]:
-    return [claimed(group, rows) for group in dataset.claim_groups]
-
-
 def batch(*rows: Sequence[object] | Mapping[int, object]) -> Batch:
     """Rows from line 2 on: a tuple is a record, a mapping what was understood of a row that its model refused."""
     numbered = list(enumerate(rows, 2))
     return Batch(
-        [tuple(row) for _, row in numbered if not isinstance(row, Mapping)],
+        Records.of(tuple(row) for _, row in numbered if not isinstance(row, Mapping)),
         [line for line, row in numbered if not isinstance(row, Mapping)],
         [Draft(line, (BAD,), row) for line, row in numbered if isinstance(row, Mapping)],
     )
 
 
+def verdict_on(
+    dataset: Dataset,
+    rows: Batch,
+    stored: Iterable[Record] = (),
+    absent: Mapping[Group, Absent] = {},
+    committed: KeySet | None = None,
+    had_records: bool = False,
+    update: bool = False,
+) -> Verdict:
+    """The verdict where a table holds these records, of which only those are looked up that are asked for."""
+    table, claims, committed = list(stored), claimed(dataset, rows), committed or keys()
+    differing = [at for at, record in enumerate(rows.records) if record not in table] if had_records else None
+    wanted = contenders(dataset, rows, claims, absent, committed, differing)
+    folded = {group: set(map(group.fold, values)) for group, values in wanted.items()}
+    found = [one for one in table if any(group.fold(group.of(one)) in values for group, values in folded.items())]
+    return judge(dataset, rows, claims, found, absent, committed, differing, place, update)
+
+
 def judged(rows: Batch, *stored: Any, committed: Sequence[object] = (), update: bool = False) -> Verdict:
-    return judge(USERS, rows, claims(USERS, rows), stored, {}, keys(*committed), place, update)
+    return verdict_on(USERS, rows, stored, committed=keys(*committed), had_records=bool(stored), update=update)
 
 
 def told(verdict: Verdict) -> list[tuple[int, list[str]]]:
@@ -54,10 +69,12 @@ def told(verdict: Verdict) -> list[tuple[int, list[str]]]:
 
 
 def test_claims_are_keys_and_unique_values() -> None:
-    """What a batch wants alone: keys and unique values of records and drafts, text folded where case does not count."""
+    """What drafts want alone, folded where case does not count, and what two records do; not looked at if none can."""
     rows = batch((1, "A", "A@x"), {0: 2, 1: "B"}, {2: "C@X"}, (1, "A", "a@X"))
-    named = {group.name: set(claimed(group, rows).all) for group in USERS.claim_groups}
-    assert named == {"id": {1, 2}, "email": {"a@x", "c@x"}}
+    parsed = Parsed.of(USERS, rows)
+    assert set(parsed.keys) == {1}
+    assert [(set(each.drafts), each.are_repeated) for each in parsed.claimed or ()] == [({2}, True), ({"c@x"}, True)]
+    assert Parsed.of(USERS, batch(ALICE, BOB)).claimed is None
 
 
 def test_records_that_nobody_contests_are_inserted() -> None:
@@ -69,7 +86,7 @@ def test_records_that_nobody_contests_are_inserted() -> None:
 def test_first_in_file_wins_a_key() -> None:
     """Of two records of a key the first is stored; the other is told which record has it, and what differs."""
     verdict = judged(batch(ALICE, (1, "Alicia", "a2@x"), (1, "Alice", "a3@x")))
-    assert verdict.inserts == [ALICE]
+    assert list(verdict.inserts) == [ALICE]
     assert told(verdict) == [
         (3, ["primary-key: id 1 is stored already, with another name and email"]),
         (4, ["primary-key: id 1 is stored already, with another email"]),
@@ -80,7 +97,7 @@ def test_first_in_file_wins_a_key() -> None:
 def test_first_in_file_wins_a_unique_value() -> None:
     """A second record of an e-mail address, in whatever case, is told whose it is; names may repeat."""
     verdict = judged(batch(ALICE, (8, "Alice", "ALICE@X"), (9, "Alice", "other@x")))
-    assert (verdict.inserts, told(verdict)) == (
+    assert (list(verdict.inserts), told(verdict)) == (
         [ALICE, (9, "Alice", "other@x")],
         [(3, ["unique-error: email 'ALICE@X' is user 1's"])],
     )
@@ -91,7 +108,7 @@ def test_first_in_file_wins_a_unique_value() -> None:
 def test_a_rejected_row_claims_nothing() -> None:
     """What a refused row wanted is free for the next that wants it, whatever it was refused for."""
     verdict = judged(batch({0: 1, 2: "alice@x"}, ALICE, (1, "Dan", "dan@x"), (4, "Dan", "dan@x")))
-    assert verdict.inserts == [ALICE, (4, "Dan", "dan@x")]
+    assert list(verdict.inserts) == [ALICE, (4, "Dan", "dan@x")]
     assert [(refusal.line, refusal.key) for refusal in verdict.refusals] == [(2, 1), (4, 1)]
 
 
@@ -115,7 +132,7 @@ def test_every_reason_of_a_row_is_told() -> None:
 def test_what_is_stored_and_equal_is_unchanged() -> None:
     """A record that an earlier run stored, or an earlier row of this, is no news; its key is told all the same."""
     verdict = judged(batch(ALICE, BOB, BOB), ALICE)
-    assert (verdict.inserts, verdict.unchanged, verdict.refusals) == ([BOB], 2, [])
+    assert (list(verdict.inserts), verdict.unchanged, verdict.refusals) == ([BOB], 2, [])
     assert set(verdict.keys) == {1, 2}
 
 
@@ -141,7 +158,7 @@ def test_a_refused_row_has_the_same_reasons_in_a_second_run() -> None:
     rows = batch({0: 1, 2: "alice@x"}, ALICE)
     first, second = judged(rows), judged(rows, ALICE)
     assert told(first) == told(second) == [(2, [str(BAD)])]
-    assert (first.inserts, second.unchanged) == ([ALICE], 1)
+    assert (list(first.inserts), second.unchanged) == ([ALICE], 1)
 
 
 @pytest.mark.parametrize(
@@ -176,8 +193,8 @@ def test_a_missing_reference_tells_its_cause() -> None:
     cause = Cause("products", 7, Place("products.csv", 8, 7), Reason("unique-error", "name", "'Laptop' is product 1's"))
     absent = {REFERENCES["user_id"]: Absent("user", {9: None}), REFERENCES["product_id"]: Absent("product", {7: cause})}
     rows = batch((1, 1, 1, 1), (2, 9, 7, 1), {0: 3, 1: 9, 2: 1})
-    verdict = judge(ORDERS, rows, claims(ORDERS, rows), [], absent, keys(), place)
-    assert verdict.inserts == [(1, 1, 1, 1)]
+    verdict = verdict_on(ORDERS, rows, absent=absent)
+    assert list(verdict.inserts) == [(1, 1, 1, 1)]
     assert told(verdict) == [
         (
             3,
@@ -196,7 +213,7 @@ def test_a_reference_and_a_claim_can_both_be_wrong() -> None:
     """A row whose reference is missing is also told that an earlier row has its key."""
     absent = {REFERENCES["user_id"]: Absent("user", {9: None})}
     rows = batch((1, 1, 1, 1), (1, 9, 1, 1))
-    verdict = judge(ORDERS, rows, claims(ORDERS, rows), [], absent, keys(), place)
+    verdict = verdict_on(ORDERS, rows, absent=absent)
     assert [[reason.code for reason in refusal.reasons] for refusal in verdict.refusals] == [
         ["foreign-key", "primary-key"]
     ]
@@ -229,8 +246,8 @@ def test_a_reference_to_the_own_dataset_is_to_an_earlier_row(
 ) -> None:
     """Only rows before it that are accepted count; the first one of that key that was refused is the cause."""
     given_ = batch(*rows)
-    absent = {UP: Absent("node", dict.fromkeys(UP.of_batch(given_)), among_rows=True, room=9)}
-    verdict = judge(TREE, given_, claims(TREE, given_), [], absent, keys(), place)
+    absent = {UP: Absent("node", dict.fromkeys(referred(UP, given_)), among_rows=True, room=9)}
+    verdict = verdict_on(TREE, given_, absent=absent)
     assert [key for key, _ in verdict.inserts] == inserted
     found = {
         refusal.line: reason.cause and reason.cause.key
@@ -245,7 +262,7 @@ def test_causes_among_the_rows_are_kept_as_long_as_there_is_room() -> None:
     """So memory stays flat: later rejections are still told, without their causes."""
     absent = {UP: Absent("node", {7: None, 1: None, 2: None}, among_rows=True, room=1)}
     rows = batch((1, 7), (2, 7), (3, 1), (4, 2))
-    verdict = judge(TREE, rows, claims(TREE, rows), [], absent, keys(), place)
+    verdict = verdict_on(TREE, rows, absent=absent)
     causes = [refusal.reasons[0].cause for refusal in verdict.refusals]
     assert [cause and cause.place.line for cause in causes] == [None, None, 2, None]
 
@@ -264,7 +281,7 @@ PAIRS = Dataset(
 def test_no_value_is_no_claim() -> None:
     """Any number of records may have no value where it is unique, as in SQL."""
     rows = batch((1, None, "x"), (2, None, "y"), {0: 3})
-    verdict = judge(PAIRS, rows, claims(PAIRS, rows), [], {}, keys(), place)
+    verdict = verdict_on(PAIRS, rows)
     assert (len(verdict.inserts), len(verdict.refusals)) == (2, 1)
 
 
@@ -279,22 +296,19 @@ class Store:
 
     def __init__(self, rows: Sequence[Any] = ()) -> None:
         self.records = {row[0]: row for row in rows}
-        self.committed = keys()
+        self.run_again()
 
     def take(self, rows: Batch, update: bool) -> Verdict:
-        wanted = claims(PAIRS, rows)
-        held = [
-            record
-            for record in self.records.values()
-            if any(
-                group.fold(group.of(record)) in claim.all
-                for group, claim in zip(PAIRS.claim_groups, wanted, strict=True)
-            )
-        ]
-        verdict = judge(PAIRS, rows, wanted, held, {}, self.committed, place, update)
+        verdict = verdict_on(
+            PAIRS, rows, self.records.values(), committed=self.committed, had_records=self.had_records, update=update
+        )
         self.records |= {record[0]: record for record in (*verdict.updates, *verdict.inserts)}
         self.committed |= verdict.keys
         return verdict
+
+    def run_again(self) -> None:
+        """Begin a run over what earlier ones stored."""
+        self.committed, self.had_records = keys(), bool(self.records)
 
     def sound(self) -> bool:
         columns = ([r[1] for r in self.records.values() if r[1]], [r[2].lower() for r in self.records.values()])
@@ -308,7 +322,7 @@ def test_batches_do_not_matter(rows: list[Any], before: list[Any], cuts: list[in
     for store in (whole, pieces):
         for record in before:
             store.take(batch(record), update=False)
-        store.committed = keys()
+        store.run_again()
     all_rows = batch(*rows)
     verdict = whole.take(all_rows, update)
     lines = [2, *sorted(2 + cut for cut in cuts), 2 + len(rows)]
@@ -334,10 +348,10 @@ def verdicts_of_two_runs(rows: list[Any], before: list[Any]) -> tuple[Verdict, V
     store = Store()
     for record in before:
         store.take(batch(record), update=False)
-    store.committed = keys()
+    store.run_again()
     first = store.take(batch(*rows), update=False)
     stored = dict(store.records)
-    store.committed = keys()
+    store.run_again()
     second = store.take(batch(*rows), update=False)
     assert store.records == stored
     assert (list(second.inserts), second.unchanged) == ([], len(first.inserts) + first.unchanged)

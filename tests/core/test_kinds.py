@@ -58,7 +58,7 @@ def of(hint: Any) -> Kind:
 def test_an_integer_is_written_in_canonical_digits(cell: object, value: int) -> None:
     """Canonical digits within 64 bits, as text or as a JSON integer, are an integer."""
     assert INT.read(cell) == value
-    assert INT.read_all([cell]) in (None, [value])
+    assert list(INT.read_all([cell]) or [value]) == [value]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_column_is_read_as_its_cells_are(kind: Kind, cells: list[object]) -> N
 )
 def test_a_plain_column_is_read_at_once(kind: Kind, cells: list[object]) -> None:
     """Columns without a fault take the fast way."""
-    assert kind.read_all(cells) == [kind.read(cell) for cell in cells]
+    assert list(kind.read_all(cells) or ()) == [kind.read(cell) for cell in cells]
 
 
 def stored_and_read_back(known: Kind, value: object) -> tuple[object, object]:

@@ -1,11 +1,12 @@
 """How places and reasons are written, and how the rows of a batch are found by their lines."""
 
+from array import array
 from collections.abc import Iterable
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.core.records import Batch, Cause, Draft, Place, Reason
+from loader.core.records import Batch, Cause, Draft, Place, Reason, Records, without
 
 
 def test_a_place_is_written_by_line_or_by_row() -> None:
@@ -43,7 +44,7 @@ def rows(draw: st.DrawFn) -> Rows:
 def batch_of(some: Iterable[tuple[int, bool, int | None]]) -> Batch:
     some = list(some)
     return Batch(
-        [(value,) for _, is_record, value in some if is_record],
+        Records.of((value,) for _, is_record, value in some if is_record),
         [line for line, is_record, _ in some if is_record],
         [Draft(line, (), {} if value is None else {0: value}) for line, is_record, value in some if not is_record],
     )
@@ -55,7 +56,9 @@ def test_rows_are_found_by_line(some: Rows, line: int) -> None:
     batch = batch_of(some)
     lines = [at for at, _, _ in some]
     assert len(batch) == len(some)
-    assert batch.before(line) == batch_of(row for row in some if row[0] < line)
+    before, expected = batch.before(line), batch_of(row for row in some if row[0] < line)
+    assert list(before.records) == list(expected.records)
+    assert (before.lines, before.drafts) == (expected.lines, expected.drafts)
     assert batch.row_at(line) == sum(at < line for at in lines)
     assert batch.span(line) == (line, min((at for at in lines if at > line), default=None))
 
@@ -67,5 +70,29 @@ def test_a_batch_of_nothing() -> None:
 
 def test_before_keeps_the_origins() -> None:
     """The part of a batch still knows where its rows stood at first."""
-    batch = Batch([(1,)], [2], origins={2: ("users.csv", 9, 8)})
+    batch = Batch(Records.of([(1,)]), [2], origins={2: ("users.csv", 9, 8)})
     assert batch.before(3).origins == {2: ("users.csv", 9, 8)}
+
+
+@given(st.lists(st.tuples(st.integers(), st.text())), st.data())
+def test_records_are_a_sequence(rows: list[tuple[int, str]], data: st.DataObject) -> None:
+    """Kept as columns, records are counted, taken, left out and written down as rows are."""
+    records = Records.of(rows)
+    assert (list(records), len(records)) == (rows, len(rows))
+    assert [records[at] for at in range(len(rows))] == rows
+    start = data.draw(st.integers(0, len(rows)))
+    assert list(records[start:]) == rows[start:]
+    assert records.flat() == [value for row in rows for value in row]
+    positions = sorted(data.draw(st.sets(st.integers(0, len(rows) - 1))) if rows else [])
+    others = [row for at, row in enumerate(rows) if at not in positions]
+    assert list(records.without(positions)) == list(records.kept([at not in positions for at in range(len(rows))]))
+    assert list(records.without(positions)) == others
+
+
+@given(st.integers(0, 20), st.sets(st.integers(0, 19)))
+def test_a_column_of_any_kind_can_be_left_out_of(length: int, positions: set[int]) -> None:
+    """Lists, tuples, ranges and arrays keep the values at the other positions; nothing is changed in place."""
+    some = sorted(at for at in positions if at < length)
+    for column in (range(length), list(range(length)), tuple(range(length)), array("q", range(length))):
+        assert list(without(column, some)) == [at for at in range(length) if at not in positions]
+        assert len(column) == length

@@ -2,18 +2,22 @@
 
 import csv
 import io
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from attrs import define
+from attrs import define, evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loader.core.dataset import Dataset
 from loader.core.errors import SourceError
+from loader.core.parsing import parse
+from loader.core.records import Block
 from loader.datasets.orders import ORDERS
 from loader.datasets.users import USERS
+from loader.sources.csv import CsvReader
 from tests.sources import BLOCK_SIZES, Reading, message, parsed, read, values, verdicts
 
 HEADER = "id,name,email\n"
@@ -256,7 +260,7 @@ def test_unknown_columns_can_be_left_out() -> None:
 def test_an_optional_column_may_be_missing() -> None:
     """A column that is not needed may be left out of the file: each row has no value there."""
     reading = read("id\n1\n2\n", dataset=NOTES)
-    assert parsed(reading, NOTES).records == [(1, None), (2, None)]
+    assert list(parsed(reading, NOTES).records) == [(1, None), (2, None)]
 
 
 @pytest.mark.parametrize("size", BLOCK_SIZES)
@@ -394,3 +398,50 @@ def test_blank_lines_behind_a_row_are_no_part_of_it(newline: str) -> None:
     for row in ('1,"two\r\nlines\r",c', "1,b"):
         text = (row + newline * 3).encode().removesuffix(b"\n")
         assert values(reader, text) == values(reader, row.encode())
+
+
+ODD_CELL = st.sampled_from(
+    [
+        "1",
+        "-20",
+        "0",
+        "007",
+        "-0",
+        "",
+        "two",
+        "+5",
+        " 7",
+        "1.0",
+        "1e3",
+        "null",
+        "true",
+        "[1]",
+        "1_0",
+        "٣",
+        '"4"',
+        "-",
+        "--1",
+    ]
+) | st.sampled_from([2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 2**64, 10**30]).map(str)
+ODD_LINE = st.lists(ODD_CELL, min_size=4, max_size=4) | st.lists(ODD_CELL, max_size=6)
+
+
+@given(st.lists(st.just(["5", "6", "7", "8"]) | ODD_LINE, min_size=1, max_size=12), st.sampled_from([",", "-", ";"]))
+def test_integers_are_read_as_all_else_is(rows: list[list[str]], delimiter: str) -> None:
+    """Whether lines of integers are read as one array or cell by cell, records, lines and reasons are the same."""
+    data = "".join(f"{delimiter.join(row)}\n" for row in rows).encode()
+    reader, block = CsvReader(ORDERS.header, ORDERS.header, delimiter, numeric=True), Block(data, 2, 0)
+    at_once, one_by_one = (parse(ORDERS, each, block) for each in (reader, evolve(reader, numeric=False)))
+    assert list(at_once.records) == list(one_by_one.records)
+    assert (list(at_once.lines), at_once.drafts) == (list(one_by_one.lines), one_by_one.drafts)
+
+
+@pytest.mark.parametrize("odd", [[], [0], [7, 8, 99]])
+def test_lines_of_integers_take_the_fast_way(odd: list[int]) -> None:
+    """A few lines of anything else do not keep the others from being read at once."""
+    lines = [b"x,1,1,1" if at in odd else b"%d,1,1,1" % at for at in range(100)]
+    reader = CsvReader(ORDERS.header, ORDERS.header, numeric=True)
+    rows = reader.rows(Block(b"\n".join(lines) + b"\n", 2, 0))
+    assert {type(column) for column in rows.columns} == {array}
+    assert [misfit.line for misfit in rows.misfits] == [at + 2 for at in odd]
+    assert list(rows.columns[0]) == [line - 2 for line in rows.lines] == [at for at in range(100) if at not in odd]

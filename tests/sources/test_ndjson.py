@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from loader.core.dataset import Dataset
 from loader.core.errors import SourceError
+from loader.core.records import Block
 from loader.core.values import Number
 from loader.datasets.orders import ORDERS
+from loader.sources.ndjson import NdjsonReader
 from tests.sources import BLOCK_SIZES, message, parsed, read, values, verdicts
 
 
@@ -318,3 +320,54 @@ def test_each_line_is_a_row_or_a_rejection(parts: list[str]) -> None:
     reading = read(data, "ndjson")
     lines = [at for at, line in enumerate(data.split(b"\n"), 1) if line.strip()]
     assert sorted([*reading.lines, *(misfit.line for misfit in reading.rows.misfits)]) == lines
+
+
+ODD_LINES = st.sampled_from(
+    [
+        '{"id":1,"value":"2","note":"a"}',
+        '{"note":"a","value":2.5,"id":2}',
+        '{"id":3,"value":1e5,"note":"a"}',
+        '{"id":3,"value":20000000000000000000,"note":"a"}',
+        '{"id":4,"value":null,"note":"a:b"}',
+        '{"id":5,"value":1,"note":"{"}',
+        '{"id":5,"value":1,"note":"}\\n{"}',
+        '{"id":6,"value":1,"value":2}',
+        '{"id":6,"value":1,"value":2,"note":"a"}',
+        '{"id":7,"value":1}',
+        '{"id":7,"value":1,"other":"a"}',
+        '{"id":7,"value":1,"note":"a","other":1}',
+        '{"id":8,"value":1,"note":"a"},{"id":9,"value":1,"note":"a"}',
+        '{"id":8,"value":1,"note":["a"',
+        '"b"]}',
+        '{"id":8,"value":[{}',
+        '{}],"note":"a"}',
+        '{"id":8,"value":1,',
+        '"note":"a"}',
+        '{"id":NaN,"value":1,"note":"a"}',
+        "[1]",
+        "",
+        ' {"id":9,"value":1,"note":"a"}\r',
+        '{"id":true,"value":1,"note":[1, 2]}',
+    ]
+)
+
+
+@given(st.lists(ODD_LINES, min_size=1, max_size=5))
+def test_lines_are_read_together_as_they_are_one_by_one(lines: list[str]) -> None:
+    """Whether a block is read as one array or line by line, the rows are the same, to the last digit."""
+    reader, block = (
+        NdjsonReader.of(MEASURES, ignore_extra=False),
+        Block("".join(f"{one}\n" for one in lines).encode(), 1, 0),
+    )
+    together, one_by_one = reader.rows(block), reader._any_rows(block)
+    assert [list(map(repr, column)) for column in together.columns] == [
+        list(map(repr, column)) for column in one_by_one.columns
+    ]
+    assert list(together.lines) == list(one_by_one.lines)
+    assert list(together.misfits) == list(one_by_one.misfits)
+
+
+def test_plain_lines_take_the_fast_way() -> None:
+    """Objects of just the fields are read as one array, whatever the order of their members."""
+    data = b'{"id":1,"value":"2","note":"a"}\n{"note":"a","value":2.5,"id":2}\n'
+    assert NdjsonReader.of(MEASURES, ignore_extra=False)._plain_rows(Block(data, 1, 0))
