@@ -379,7 +379,7 @@ def test_a_cancelled_load_waits_for_the_commit_in_flight(quick: str) -> None:
     events: list[Event] = []
 
     async def main() -> None:
-        targets = {name: _SlowTarget(Path(f"{name}.db"), 0 if name == quick else 0.2) for name in NAMES}
+        targets = {name: _SlowTarget(Path(f"{name}.db"), 0 if name == quick else 1) for name in NAMES}
         jobs = [Job(each, [file_source(f"data/{each.name}.csv")], targets[each.name]) for each in DATASETS]
         loading = asyncio.create_task(loader.load(jobs, observe=events.append))
         await asyncio.gather(targets["users"].committed.wait(), targets["products"].committed.wait())
