@@ -25,6 +25,7 @@ from loader.core.events import Closed, Event, Opened, Rejected
 from loader.core.records import MAX_REJECT, Reason, Rejection
 from loader.core.report import Report, Tally
 from loader.core.values import Number
+from loader.disk import sync
 
 
 class WholeFile:
@@ -46,11 +47,7 @@ class WholeFile:
             os.fchmod(self.file.fileno(), self._mode())
             os.fsync(self.file.fileno())
         self._temporary.replace(self._path)
-        directory = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync(self._path.parent)
 
     def discard(self) -> None:
         """Leave no trace, unless the file is in its place."""

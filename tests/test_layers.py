@@ -23,10 +23,11 @@ PARTS = {
     "loader.core": {"loader.core"},
     "loader.datasets": {"loader.datasets", "loader.core"},
     "loader.sources": {"loader.sources", "loader.core"},
-    "loader.targets": {"loader.targets", "loader.core"},
+    "loader.targets": {"loader.targets", "loader.core", "loader.disk"},
+    "loader.disk": set(),
     "loader.executors": {"loader.core"},
     "loader.view": {"loader.core"},
-    "loader.export": {"loader.core"},
+    "loader.export": {"loader.core", "loader.disk"},
     "loader.settings": {"loader.core"},
     "loader.ledger": {"loader.core"},
     "loader.pipeline": {"loader.core", "loader.sources", "loader.targets", "loader.executors", "loader.ledger"},
@@ -131,6 +132,7 @@ MAY_OPEN = {
     "loader.settings": "reads pyproject.toml",
     "loader.starter": "writes what a project begins with",
     "loader.export": "writes the result and the rejects",
+    "loader.disk": "syncs directories",
     "loader.cli": "opens the null device in place of a closed stream",
 }
 _OPENING = {

@@ -16,6 +16,7 @@ from loader.core.dataset import Dataset
 from loader.core.errors import TargetError
 from loader.core.fields import Group
 from loader.core.records import Record, Records
+from loader.disk import make_directory
 from loader.targets import Lookup, Table, to_its_end
 from loader.targets.tables import compared, create_table, listed, misfit, quoted
 
@@ -69,7 +70,7 @@ class SqliteTarget:
     @asynccontextmanager
     async def _database(self, dataset: Dataset) -> AsyncIterator[Table]:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(self.path.parent)  # SQLite syncs the names in it, but not its own
         except OSError as error:
             raise TargetError(f"{self.path.parent} cannot be made: {error.strerror}") from error
         async with _connect(self.name, self._uri("rwc")) as connection:

@@ -578,6 +578,20 @@ def test_a_name_that_cannot_be_a_file_is_told(tmp_path: Path) -> None:
         opened(SqliteTarget(tmp_path / "file" / "things.db"), records_of)
 
 
+def test_a_new_directory_outlives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each directory that is made is synced into the one above, which SQLite does not do, before a record is stored."""
+    synced = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    insert(SqliteTarget(tmp_path / "new" / "within" / "things.db"), A)
+    assert synced == [tmp_path.stat().st_ino, (tmp_path / "new").stat().st_ino]
+    insert(SqliteTarget(tmp_path / "new" / "within" / "things.db"), B)
+    assert len(synced) == 2
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write to any file")
 @pytest.mark.parametrize("what", ["file", "directory"])
 def test_what_may_not_be_written_to_is_told(path: Path, what: str) -> None:

@@ -1,0 +1,21 @@
+"""What the disk is told of directories, so that the names in them outlive a power cut."""
+
+import os
+from pathlib import Path
+
+
+def sync(directory: Path) -> None:
+    """Make the names in a directory durable; those of new files and directories may be lost till then."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it, durably, where they are missing."""
+    missing = [each for each in (path, *path.parents) if not each.is_dir()]
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        sync(each.parent)
