@@ -25,7 +25,7 @@ from loader.core.events import Closed, Event, Opened, Rejected
 from loader.core.records import MAX_REJECT, Reason, Rejection
 from loader.core.report import Report, Tally
 from loader.core.values import Number
-from loader.disk import sync
+from loader.disk import make_directory, sync
 
 
 class WholeFile:
@@ -236,6 +236,7 @@ class RejectsWriter:
         for path in earlier if loaded else ():
             if path != self.written.get(dataset):
                 path.unlink()
+                sync(path.parent)
 
 
 def _is_rejects_file(path: Path) -> bool:
@@ -258,7 +259,7 @@ class _RejectsFile:
 
     def add(self, rejection: Rejection) -> None:
         if self._whole is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(self.path.parent)
             self._whole = WholeFile(self.path)
             self._whole.file.write(self._mark + self._form.head(self._columns))
         if "_raw" in rejection.values and self._form.widen and "_raw" not in self._columns:

@@ -346,6 +346,26 @@ def test_a_clean_run_leaves_no_rejects() -> None:
     assert left("rejects") == {"products.csv", "orders.csv"}
 
 
+def test_a_result_never_names_rejects_that_a_power_cut_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before there is a result, the directory of the rejects is durable, and so is that the mended ones are gone."""
+    synced: list[tuple[int, bool]] = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_ino, Path("result.json").exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert main(["-qq"]) == 1
+    assert (Path().stat().st_ino, False) in synced
+    inode = Path("rejects").stat().st_ino
+    assert (inode, False) in synced
+    synced.clear()
+    Path("result.json").unlink()
+    write("rejects/users.csv", "id,name,email,_line,_source,_reasons", "8,Kim,kim@example.com,9,data/users.csv,mended")
+    assert main(["-qq", "--data", "rejects", "users"]) == 0
+    assert left("rejects") == {"products.csv", "orders.csv"}
+    assert (inode, False) in synced
+
+
 def test_more_rejections_than_the_result_holds() -> None:
     """Of 1,200 rejections the result holds 1,000 and says that 200 are left out; the rejects file holds all."""
     write("data/users.csv", "id,name,email", *(f"{at},,u{at}@x.io" for at in range(1, 1_201)))
