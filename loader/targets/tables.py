@@ -46,7 +46,7 @@ def _definition(dataset: Dataset, one: Field) -> Iterator[str]:
     storages = [*one.kind.stored_as, *(["null"] if one.nullable else [])]
     yield f"CHECK (typeof({column}) IN ({', '.join(map(repr, storages))}))"
     check: Any
-    for check in one.checks():
+    for check in one.checks() if one.attribute.init else ():  # what the model computes is its own affair
         if check is not_blank:
             yield f"CHECK (trim({column}) <> '')"
         elif getattr(check, "compare_op", None) in ("<", "<=", ">", ">=") and _is_number(check.bound):

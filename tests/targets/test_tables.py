@@ -229,3 +229,17 @@ def test_any_name_can_be_quoted(name: str) -> None:
     with closing(sqlite3.connect(":memory:")) as database:
         database.execute(f"CREATE TABLE {quoted(name)} (x)")
         assert database.execute("SELECT name FROM sqlite_master").fetchall() == [(name,)]
+
+
+def test_what_the_model_computes_is_its_own_affair() -> None:
+    """The validators of a field that does not come from a source are not applied to what the model makes of it."""
+
+    @define
+    class Box:
+        id: int
+        size: int = field(init=False, validator=gt(5))
+
+        def __attrs_post_init__(self) -> None:
+            object.__setattr__(self, "size", 1)
+
+    assert '"size" > 5' not in create_table(Dataset("boxes", Box, "id"))
