@@ -262,7 +262,7 @@ def _dangling(row: _Row, absent: Mapping[Group, Absent], earlier: _Earlier, is_s
         is_there = missing.among_rows and (is_stored or earlier.accepted(value, row.line))
         if value in missing.keys and not is_there:
             cause = missing.keys[value]
-            message = f"no {missing.singular} {_named(value)}"
+            message = f"no {missing.singular} {named(value)}"
             if missing.among_rows:
                 cause = cause or earlier.cause(value)
                 message += " in an earlier row"
@@ -276,13 +276,13 @@ def _contests(dataset: Dataset, row: _Row, held: _Held, may_replace: bool) -> It
     key = dataset.key_group.of(row.values)
     holder = held.records.get(key)
     if holder is not None and not may_replace:
-        message = f"{_named(key)} is stored already{_differences(dataset, row, holder)}"
+        message = f"{named(key)} is stored already{_differences(dataset, row, holder)}"
         yield Reason("primary-key", dataset.key_group.name, message, key, holder=key)
     for group, keys in held.unique.items():
         value = group.of(row.values)
         other = keys.get(group.fold(value))
         if other is not None and other != key:
-            message = f"{_named(value)} is {dataset.singular} {_named(other)}'s"
+            message = f"{named(value)} is {dataset.singular} {named(other)}'s"
             yield Reason("unique-error", group.name, message, value, holder=other)
 
 
@@ -299,7 +299,8 @@ def _differences(dataset: Dataset, row: _Row, holder: Record) -> str:
             return ", with other values"
 
 
-def _named(value: object) -> str:
+def named(value: object) -> str:
+    """A key or another value as a message names it."""
     if isinstance(value, tuple):
-        return f"({', '.join(map(_named, value))})"
+        return f"({', '.join(map(named, value))})"
     return shown(value) if isinstance(value, str) else str(value)

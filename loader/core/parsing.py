@@ -139,26 +139,18 @@ def _draft(dataset: Dataset, line: int, cells: Mapping[str, object], reasons: Se
         if each.column in cells or not each.attribute.init or (each.optional and each.column not in lacking):
             cell = cells.get(each.column)
             is_empty = cell is None or cell == ""
-            if fault := _fault(each, each.is_derived and bool(found), _fill, each, instance, cell):
+            if fault := _fault(each, each.is_derived and bool(found), fill, each, instance, cell):
                 message = "must have a value" if is_empty and not each.optional else fault
                 found.append(Reason("constraint-error" if is_empty else "type-error", each.column, message, cell))
 
-    is_incomplete = len(_filled(dataset, instance)) < len(dataset.fields)
-    refused = set()
-    for _, each in _filled(dataset, instance):
-        value = getattr(instance, each.attribute.name)
-        for check in each.checks(value):
-            if fault := _fault(each, is_incomplete, check, instance, each.attribute, value):
-                found.append(Reason("constraint-error", each.column, fault, cells.get(each.column)))
-                refused.add(each.name)
-    if (hook := getattr(instance, "__attrs_post_init__", None)) and (fault := _fault(None, is_incomplete, hook)):
-        found.append(Reason("constraint-error", None, fault))
-
+    broken = broken_rules(dataset, instance, cells)
+    found += broken
+    refused = {reason.field for reason in broken}
     understood: dict[int, object] = {}
     for at, each in _filled(dataset, instance):
         if fault := _fault(each, False, _keep, understood, at, each, instance):
             found.append(Reason("constraint-error", each.column, fault, cells.get(each.column)))
-        if each.name in refused:
+        if each.column in refused:
             understood.pop(at, None)
 
     if not found:
@@ -168,6 +160,21 @@ def _draft(dataset: Dataset, line: int, cells: Mapping[str, object], reasons: Se
         except Exception as error:
             found.append(Reason("constraint-error", None, _message(error)))
     return Draft(line, tuple(found), understood)
+
+
+def broken_rules(dataset: Dataset, instance: object, cells: Mapping[str, object]) -> list[Reason]:
+    """What the model has against an instance, which may lack fields; then it is as the model's hook leaves it."""
+    is_incomplete = len(_filled(dataset, instance)) < len(dataset.fields)
+    found = [
+        Reason("constraint-error", each.column, fault, cells.get(each.column))
+        for _, each in _filled(dataset, instance)
+        for value in [getattr(instance, each.attribute.name)]
+        for check in each.checks(value)
+        if (fault := _fault(each, is_incomplete, check, instance, each.attribute, value))
+    ]
+    if (hook := getattr(instance, "__attrs_post_init__", None)) and (fault := _fault(None, is_incomplete, hook)):
+        found.append(Reason("constraint-error", None, fault))
+    return found
 
 
 def _filled(dataset: Dataset, instance: object) -> list[tuple[int, Field]]:
@@ -185,7 +192,7 @@ def _fault(one: Field | None, is_incomplete: bool, call: Callable[..., object], 
     return ""
 
 
-def _fill(one: Field, instance: object, cell: object) -> None:
+def fill(one: Field, instance: object, cell: object) -> None:
     """Give a field of an instance what the model's own `__init__` would."""
     attribute = one.attribute
     if attribute.init or attribute.default is not NOTHING:
