@@ -103,6 +103,24 @@ class Field:
         stored = iter(present)
         return [None if value is None else next(stored) for value in values]
 
+    def restored(self, stored: Any) -> Any:
+        """The value that the database keeps as this; ValueError with what is wrong if it would keep none like that."""
+        if stored is not None:
+            return self.kind.restored(stored)
+        if self.nullable:
+            return None
+        raise ValueError("must have a value")
+
+    def restore_all(self, stored: Sequence[object]) -> Sequence[object] | None:
+        """The values that the database keeps as a column, or None if any of them needs a closer look."""
+        if None not in stored:
+            return self.kind.restore_all(stored)
+        present = self.kind.restore_all([each for each in stored if each is not None]) if self.nullable else None
+        if present is None:
+            return None
+        values = iter(present)
+        return [None if each is None else next(values) for each in stored]
+
     def store(self, value: Any) -> object:
         """What the database keeps of a record's value; ValueError if it is not one of the field."""
         if value is not None:

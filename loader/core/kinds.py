@@ -13,7 +13,7 @@ from typing import Any, Literal, NewType, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
 import orjson
-from attrs import evolve, frozen
+from attrs import Factory, evolve, field, frozen
 
 from loader.core.values import Number, measure, shown
 
@@ -43,6 +43,7 @@ class Kind:
     `store` turns a value into what the database keeps, and raises ValueError if it is of another type or would lose
     any of it; `as_is` says that it returns whatever `read` returned. `in_bulk` and `in_bulk_stored` do the same for a
     column at once, where that is quicker, or return None where it needs a closer look, as where a cell is empty.
+    `restore` undoes `store`, and raises ValueError for what cannot be undone.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Kind:
     in_bulk: Callable[[Cells], Cells | None] | None = None
     as_is: bool = False
     in_bulk_stored: Callable[[Cells], Cells | None] | None = None
+    restore: Callable[[Any], Any] = field(default=Factory(lambda self: self.store, takes_self=True))
 
     def read_all(self, cells: Cells) -> Cells | None:
         """The values of a column of cells, or None if any of them needs a closer look."""
@@ -64,6 +66,20 @@ class Kind:
         if self.as_is:
             return values
         return self.in_bulk_stored(values) if self.in_bulk_stored else _each(self.store, values)
+
+    def restored(self, stored: Any) -> Any:
+        """The value that the database keeps as this; ValueError with what is wrong if it would keep none like that."""
+        value = self.restore(stored)
+        kept = self.store(value)
+        if type(kept) is not type(stored) or kept != stored:
+            raise ValueError(f"must be kept as {shown(kept)}, not as {shown(stored)}")
+        return value
+
+    def restore_all(self, stored: Cells) -> Cells | None:
+        """The values that the database keeps as a column, or None if any of them needs a closer look."""
+        if self.as_is and self.in_bulk:
+            return stored if self.in_bulk(stored) is stored else None
+        return _all(partial(map, self.restored), stored)
 
 
 def _each(call: Callable[[Any], Any], column: Cells) -> Cells | None:
@@ -169,6 +185,12 @@ def _store_decimal(value: object) -> int | float:
     return float(number) if places else int(number)
 
 
+def _restore_decimal(stored: object) -> Decimal:
+    if type(stored) not in (int, float):
+        raise ValueError(f"not a decimal number: {shown(stored)}")
+    return Decimal(repr(stored))
+
+
 def _read_str(cell: object) -> str:
     if not isinstance(cell, str) or isinstance(cell, Number):
         raise ValueError(f"not text: {shown(cell)}")
@@ -212,7 +234,13 @@ def _as_text(
         except ValueError as error:
             raise ValueError(f"not {what}, {error}: {shown(cell)}") from None
 
-    return Kind(type_.__name__, form, "TEXT", ("text",), read, lambda value: write(_of(type_, value)))
+    def restore(stored: object) -> T:
+        try:
+            return parse(_of(str, stored))
+        except ValueError:
+            raise ValueError(f"not {what}: {shown(stored)}") from None
+
+    return Kind(type_.__name__, form, "TEXT", ("text",), read, lambda value: write(_of(type_, value)), restore=restore)
 
 
 INT = Kind("int", "decimal digits, as `-12`", "INTEGER", ("integer",), _read_int, _store_int, _read_ints, True)
@@ -226,6 +254,7 @@ DECIMAL = Kind(
     _store_decimal,
     _read_decimals,
     in_bulk_stored=_store_decimals,
+    restore=_restore_decimal,
 )
 STR = Kind(
     "str",
@@ -237,7 +266,15 @@ STR = Kind(
     _read_strs,
     True,
 )
-BOOL = Kind("bool", "`true` or `false`", "INTEGER", ("integer",), _read_bool, lambda value: int(_of(bool, value)))
+BOOL = Kind(
+    "bool",
+    "`true` or `false`",
+    "INTEGER",
+    ("integer",),
+    _read_bool,
+    lambda value: int(_of(bool, value)),
+    restore=lambda stored: bool(_store_int(stored)),
+)
 DATE = _as_text(date, "`2026-11-23`", _DATE, date.fromisoformat, date.isoformat, "a date as 2026-11-23")
 DATETIME = _as_text(
     datetime,
@@ -283,10 +320,10 @@ def _choice(name: str, form: str, members: Mapping[Any, object], value_of: Calla
         return None
     allowed = ", ".join(map(shown, members))
 
-    def read(cell: object) -> object:
-        value = kind.read(cell)
+    def member(value_in: Callable[[Any], Any], given: object) -> object:
+        value = value_in(given)
         if value not in members:
-            raise ValueError(f"not one of {allowed}: {shown(cell)}")
+            raise ValueError(f"not one of {allowed}: {shown(given)}")
         return members[value]
 
     def store(value: object) -> object:
@@ -294,7 +331,8 @@ def _choice(name: str, form: str, members: Mapping[Any, object], value_of: Calla
             raise ValueError(f"not one of {allowed}: {shown(value)}")
         return kind.store(value_of(value))
 
-    return Kind(name, form, kind.column, kind.stored_as, read, store)
+    read, restore = partial(member, kind.read), partial(member, kind.restore)
+    return Kind(name, form, kind.column, kind.stored_as, read, store, restore=restore)
 
 
 ENUM_FORM = "the value of a member"
@@ -336,6 +374,7 @@ def _union(kinds: Sequence[Kind]) -> Kind:
         lambda cell: first([kind.read for kind in kinds], cell),
         lambda value: first([kind.store for kind in kinds], value),
         as_is=all(kind.as_is for kind in kinds),
+        restore=lambda stored: first([kind.restored for kind in kinds], stored),
     )
 
 
@@ -355,7 +394,7 @@ def _json(name: str, form: str, type_: type, parts: Callable[[Any], Any]) -> Kin
     def store(value: object) -> str:
         return _store_str(json_text(_of(type_, value)))
 
-    return Kind(name, form, "TEXT", ("text",), read, store)
+    return Kind(name, form, "TEXT", ("text",), read, store, restore=lambda stored: read(_of(str, stored)))
 
 
 def _from_json(text: str) -> object:
