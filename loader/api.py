@@ -12,6 +12,7 @@ from loader.sources import FileSource, Source, file_source
 from loader.sources.rows import rows
 from loader.targets import Target
 from loader.targets.sqlite import SqliteTarget
+from loader.verifying import verify
 
 __all__ = [
     "Cause",
@@ -45,4 +46,5 @@ __all__ = [
     "not_blank",
     "rows",
     "run",
+    "verify",
 ]

@@ -36,6 +36,7 @@ from loader.settings import OPTIONS, Settings, gather
 from loader.sources import FileSource, file_source, find_source
 from loader.sources.files import STDIN
 from loader.targets.sqlite import SqliteTarget
+from loader.verifying import verify
 from loader.view import LiveView, PlainView, console, safe, summary
 
 COMMAND = "python -m loader"
@@ -54,6 +55,18 @@ Each option can also be set as LOADER_OPTION in the environment, or as option in
 Exit code: 0 all is stored, or --max-rejects allows for the rejects; 1 records were rejected; 2 wrong use;
 3 a dataset could not be finished; 4 a bug; 129, 130, 143 stopped by SIGHUP, SIGINT, SIGTERM.
 """
+
+_VERIFIED = {
+    "complete": "All that is stored is sound.",
+    "rejects": "Mend the records where they are stored, and verify again.",
+    "failed": "Mend that, and verify again.",
+    "interrupted": "Interrupted; nothing was changed.",
+}
+"""What follows from a verification, by its status."""
+
+_MAKES_NO_SENSE = {"data", "rejects", "format", "delimiter", "encoding", "check", "on-conflict", "max-rejects"}
+_MAKES_NO_SENSE |= {"ignore-extra", "jobs"}
+"""The options of a load that a verification does not take as flags."""
 
 
 class _HelpFormatter(RawDescriptionRichHelpFormatter):
@@ -175,10 +188,12 @@ class _Command:
         self._rejects: RejectsWriter | None = None
         try:
             datasets = find_datasets(settings["models"], Path())
-            sources = find_sources(settings, datasets)
+            if settings["verify"]:
+                refuse_without_sense(settings)
+            sources = {} if settings["verify"] else find_sources(settings, datasets)
             targets = {dataset.name: SqliteTarget(settings["into"] / f"{dataset.database}.db") for dataset in datasets}
             files = {name: [each.path for each in found] for name, found in sources.items() if found}
-            if directory := settings["rejects"]:
+            if (directory := settings["rejects"]) and not settings["verify"]:
                 self._rejects = RejectsWriter(
                     directory,
                     files,
@@ -191,9 +206,14 @@ class _Command:
             self._refuse_export(chain(self._files, (target.path for target in targets.values()), rejects))
         except OSError as error:
             raise UsageError(f"{error.filename}: {error.strerror}") from error
-        self._jobs = [Job(each, sources[each.name], targets[each.name]) for each in datasets]
-        loaded = [job for job in self._jobs if job.sources]
-        self._report = new_report(loaded, settings["check"], settings["max-rejects"])
+        self._jobs = [Job(each, sources.get(each.name, []), targets[each.name]) for each in datasets]
+        if settings["verify"]:
+            self._verified = find_databases(settings, targets)
+            verified = [job for job in self._jobs if job.dataset.name in self._verified]
+            self._report = new_report(verified, verify=True)
+        else:
+            loaded = [job for job in self._jobs if job.sources]
+            self._report = new_report(loaded, settings["check"], settings["max-rejects"])
         self._view = self._new_view()
         self._signal = 0  # what stopped the load
         self._exported = False
@@ -215,7 +235,8 @@ class _Command:
         gc.freeze()  # what is there stays, and a load makes no cycles to speak of: saves a sixth of the time
         gc.set_threshold(100_000)
         with self._signals(), self._rejects or nullcontext():
-            jobs = self._jobs_that_pay() if self._settings["jobs"] is None else self._settings["jobs"]
+            jobs = 0 if self._settings["verify"] else self._settings["jobs"]
+            jobs = self._jobs_that_pay() if jobs is None else jobs
             with processes(jobs) if jobs else Here() as executor:
                 asyncio.run(self._load(executor))
             if self._rejects:
@@ -279,7 +300,9 @@ class _Command:
         settings = self._settings
         async with self._view.running() if isinstance(self._view, LiveView) else nullcontext():
             loading = asyncio.create_task(
-                load(
+                verify(self._jobs, names=self._verified, observe=self._tell)
+                if settings["verify"]
+                else load(
                     self._jobs,
                     observe=self._tell,
                     check=settings["check"],
@@ -348,6 +371,9 @@ class _Command:
             yield f"{share} were rejected; max-rejects {limit} a dataset ({origin}) allows for that: exit code 0."
         if settings["check"]:
             yield "Checked only, nothing was stored."
+        if settings["verify"]:
+            yield _VERIFIED[report.status]
+            return
         again = " ".join([COMMAND, *self._repeated()])
         match report.status:
             case "rejects" if rejects:
@@ -364,6 +390,28 @@ class _Command:
                 yield f"--{name} {shlex.quote(str(self._settings[name]))}"
         if self._settings.origins.get("ignore-extra") == "--ignore-extra":
             yield "--ignore-extra"
+
+
+def refuse_without_sense(settings: Settings) -> None:
+    """Refuse what only a load can do, where databases are to be verified."""
+    flags = [origin for name, origin in settings.origins.items() if name in _MAKES_NO_SENSE and origin == f"--{name}"]
+    if flags:
+        raise UsageError(f"--verify reads the databases only: leave out {' and '.join(flags)}")
+    if files := [name for name in settings.names if "=" in name]:
+        raise UsageError(f"--verify takes names of datasets, without files: leave out ={files[0].partition('=')[2]}")
+
+
+def find_databases(settings: Settings, targets: Mapping[str, SqliteTarget]) -> list[str]:
+    """The datasets to verify; UsageError if a name is not known, or its database not there."""
+    if unknown := [name for name in settings.names if name not in targets]:
+        raise UsageError(f"there is no dataset {unknown[0]!r}; there are {', '.join(targets)}")
+    names = settings.names or [name for name, target in targets.items() if target.path.exists()]
+    if lacking := [targets[name].name for name in names if not targets[name].path.exists()]:
+        raise UsageError(f"{lacking[0]} is not there: see --into")
+    if not names:
+        files = ", ".join(dict.fromkeys(target.path.name for target in targets.values()))
+        raise UsageError(f"{settings['into']} holds none of {files}: see --into")
+    return list(names)
 
 
 def find_sources(settings: Settings, datasets: Sequence[Dataset]) -> dict[str, list[FileSource]]:

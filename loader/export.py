@@ -89,6 +89,7 @@ def result(report: Report, exit_code: int, version: str, rejects: Mapping[str, P
         "status": report.status,
         "exit_code": exit_code,
         "check": report.check,
+        "verify": report.verify,
     }
     problems = [
         {"dataset": tally.name, "title": tally.problem.title, "detail": tally.problem.detail}
@@ -151,6 +152,8 @@ def _printable(value: Any) -> Any:
     match value:
         case Number():
             return orjson.Fragment(str(value))
+        case bytes():
+            return f"X'{value.hex()}'"
         case str():
             return str(value) if value.isascii() else value.encode(errors="backslashreplace").decode()
         case dict():

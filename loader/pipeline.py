@@ -93,7 +93,7 @@ async def load(
     limit = RejectLimit.parse(str(max_rejects)) if isinstance(max_rejects, str | int) else max_rejects
     loaded = [job for job in jobs if job.sources]
     report = new_report(loaded, check, limit)
-    tell = _Telling(report, observe)
+    tell = Telling(report, observe)
     shared = _Run(
         jobs={job.dataset.name: job for job in jobs},
         ledgers=_new_ledgers(jobs),
@@ -138,13 +138,15 @@ def run(jobs: Iterable[Job], **options: Unpack[Options]) -> Report:
     return asyncio.run(load(jobs, **options))
 
 
-def new_report(jobs: Iterable[Job], check: bool = False, max_rejects: RejectLimit | None = None) -> Report:
+def new_report(
+    jobs: Iterable[Job], check: bool = False, max_rejects: RejectLimit | None = None, verify: bool = False
+) -> Report:
     """The report of a load before it begins; an observer that folds the events as they come."""
     tallies = (Tally(job.dataset.name, tuple(each.name for each in job.sources), job.target.name) for job in jobs)
-    return Report.of(tallies, check, allowed=max_rejects is not None)
+    return Report.of(tallies, check, allowed=max_rejects is not None, verify=verify)
 
 
-class _Telling:
+class Telling:
     """Tells the report and the observer; one that raises is told nothing more, and its error waits for the end."""
 
     def __init__(self, report: Report, observe: Observer | None) -> None:

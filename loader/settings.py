@@ -126,6 +126,13 @@ OPTIONS = [
     ),
     Option(("--check",), "validate everything, write no database", False, _switch, action="store_true"),
     Option(
+        ("--verify",),
+        "look through the databases that are there instead, and list what is faulty",
+        False,
+        _switch,
+        action="store_true",
+    ),
+    Option(
         ("--on-conflict",),
         "what happens to a record whose key an earlier run stored with other values (reject)",
         "reject",

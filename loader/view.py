@@ -6,7 +6,7 @@ Nothing that is shown keeps a load from going on: a view that fails is given up.
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import IO, Any, Literal
@@ -104,7 +104,10 @@ class LiveView:
         if not rejected:
             return self._lanes()
         return Group(
-            self._lanes(), Text(), Text(f"Latest rejects ({rejected:,} so far)", style="bold"), self._rejects()
+            self._lanes(),
+            Text(),
+            Text(f"Latest {_rejects(self._report)} ({rejected:,} so far)", style="bold"),
+            self._rejects(),
         )
 
     def _lanes(self) -> Table:
@@ -114,16 +117,21 @@ class LiveView:
         _add_column(table, on, "Dataset")
         if width >= NARROW:
             table.add_column("Progress", ratio=2, min_width=8)
-        updated = ["Updated"] if width >= NARROW and self._report.totals.updated else []
-        for name in ("Read", "Inserted", *updated, *(["Unchanged"] if width >= WIDE else []), "Rejected"):
-            _add_column(table, on, name, justify="right")
+        for end in ("read", *self._ends()):
+            _add_column(table, on, _called(end, self._report).capitalize(), justify="right")
         if width >= NARROW:
             _add_column(table, on, "Rows/s    Left", justify="right", min_width=15)
         if width >= WIDE:
-            _add_column(table, on, f"Source {_sign(on, '→', '->')} target", ratio=3)
+            _add_column(table, on, _way_of(self._report, on), ratio=3)
         for tally in self._report.tallies.values():
             table.add_row(*self._lane(tally))
         return table
+
+    def _ends(self) -> list[str]:
+        """The ends of records that there is room for."""
+        width, updated = self._console.width, self._report.totals.updated
+        more = {"updated": width >= NARROW and updated, "unchanged": width >= WIDE}
+        return [end for end in ENDS if end in _always(self._report) or more.get(end)]
 
     def _lane(self, tally: Tally) -> Iterator[RenderableType]:
         counts, width = tally.counts, self._console.width
@@ -132,20 +140,12 @@ class LiveView:
             size = tally.size or 1  # that of a pipe is not known
             done = size if tally.status == "complete" else min(tally.position, tally.size)
             yield ProgressBar(size, done, finished_style="green")
-        yield f"{counts.read:,}"
-        yield f"{counts.inserted:,}"
-        if width >= NARROW and self._report.totals.updated:
-            yield f"{counts.updated:,}"
-        if width >= WIDE:
-            yield f"{counts.unchanged:,}"
-        yield Text(f"{counts.rejected:,}", style="red" if counts.rejected else "")
+        for end in ("read", *self._ends()):
+            yield Text(f"{getattr(counts, end):,}", style="red" if end == "rejected" and counts.rejected else "")
         if width >= NARROW:
             yield self._pace(tally)
         if width >= WIDE:
-            sources = ", ".join(map(os.path.basename, tally.sources))
-            yield Text(
-                safe(f"{sources} {_sign(self._console, '→', '->')} {os.path.basename(tally.target)}"), style="dim"
-            )
+            yield Text(safe(_way(tally, self._console, os.path.basename)), style="dim")
 
     def _pace(self, tally: Tally) -> str:
         if tally.waits_for and not tally.status:
@@ -187,21 +187,23 @@ class PlainView:
         match event:
             case Opened():
                 self._last[event.dataset] = monotonic()
-                self._say(f"{event.dataset}: loads {', '.join(tally.sources)} into {tally.target}")
+                sources = ", ".join(tally.sources)
+                does = "looks through" if self._report.verify else f"loads {sources} into"
+                self._say(f"{event.dataset}: {does} {tally.target}")
             case Waits(upstream=str(upstream)):
                 self._say(f"{event.dataset}: waits for {upstream}")
             case Committed() if monotonic() - self._last[event.dataset] > PLAIN_SECONDS:
                 self._last[event.dataset] = monotonic()
-                self._say(f"{event.dataset}: {_counts(tally)}")
+                self._say(f"{event.dataset}: {_counts(tally, self._report)}")
             case Rejected():
                 self._rejects += 1
                 if self._rejects <= FEW_REJECTS:
                     reasons = "; ".join(f"{each.code}  {_field_and_message(each)}" for each in event.rejection.reasons)
                     self._say(f"{event.rejection.place}  {reasons}")
                 elif self._rejects == FEW_REJECTS + 1:
-                    self._say("further rejects are not shown here")
+                    self._say(f"further {_rejects(self._report)} are not shown here")
             case Closed():
-                self._say(f"{event.dataset}: {event.status}, {_counts(tally)}")
+                self._say(f"{event.dataset}: {event.status}, {_counts(tally, self._report)}")
             case _:
                 pass
 
@@ -224,16 +226,15 @@ def summary(report: Report, on: Console, with_rejects: bool = False) -> Renderab
 
 
 def _final_table(report: Report, on: Console) -> Table:
-    ends = ["read", *(end for end in ENDS if end in ("inserted", "rejected") or getattr(report.totals, end))]
+    ends = ["read", *(end for end in ENDS if end in _always(report) or getattr(report.totals, end))]
     table = _table(on)
     _add_column(table, on, "Dataset")
     for name in (*ends, "seconds"):
-        _add_column(table, on, name.capitalize(), justify="right")
+        _add_column(table, on, _called(name, report).capitalize(), justify="right")
     if on.width >= WIDE:
-        table.add_column(f"Source {_sign(on, '→', '->')} target", overflow="fold")
+        table.add_column(_way_of(report, on), overflow="fold")
     for tally in report.tallies.values():
-        way = f"{', '.join(tally.sources)} {_sign(on, '→', '->')} {tally.target}"
-        where = [Text(safe(way), style="dim")] if on.width >= WIDE else []
+        where = [Text(safe(_way(tally, on)), style="dim")] if on.width >= WIDE else []
         counts = [f"{getattr(tally.counts, end):,}" for end in ends]
         table.add_row(_name(tally, on), *counts, f"{tally.seconds:.2f}", *where)
     return table
@@ -242,7 +243,7 @@ def _final_table(report: Report, on: Console) -> Table:
 def _final_lines(report: Report, on: Console) -> Table:
     lines = Table.grid(padding=(0, 2, 0, 0))
     for tally in report.tallies.values():
-        lines.add_row(_name(tally, on), _counts(tally))
+        lines.add_row(_name(tally, on), _counts(tally, report))
     return lines
 
 
@@ -258,7 +259,7 @@ def _few_rejects(report: Report) -> Table:
 
 def _whys(report: Report, on: Console) -> Table:
     table = _table(on)
-    for name in ("Why rejected", "Field"):
+    for name in (f"Why {_called('rejected', report)}", "Field"):
         table.add_column(name, overflow="fold")
     table.add_column("Count", justify="right", no_wrap=True)
     table.add_column("First", overflow="fold")
@@ -301,13 +302,38 @@ def _sign(on: Console, fine: str, plain: str) -> str:
     return plain if on.options.ascii_only else fine
 
 
+def _always(report: Report) -> tuple[str, str]:
+    """The ends that are told even of no record."""
+    return ("unchanged", "rejected") if report.verify else ("inserted", "rejected")
+
+
+def _called(end: str, report: Report) -> str:
+    """What an end is called; a stored record that is looked through is sound or faulty."""
+    return {"unchanged": "sound", "rejected": "faulty"}.get(end, end) if report.verify else end
+
+
+def _rejects(report: Report) -> str:
+    return "faulty records" if report.verify else "rejects"
+
+
+def _way_of(report: Report, on: Console) -> str:
+    return "Database" if report.verify else f"Source {_sign(on, '→', '->')} target"
+
+
+def _way(tally: Tally, on: Console, called: Callable[[str], str] = str) -> str:
+    """Where a dataset comes from, if that is known, and where it is kept."""
+    sources = ", ".join(map(called, tally.sources))
+    return f"{sources} {_sign(on, '→', '->')} {called(tally.target)}" if sources else called(tally.target)
+
+
 def _field_and_message(reason: Reason) -> str:
     return f"{reason.field}: {reason.message}" if reason.field else reason.message
 
 
-def _counts(tally: Tally) -> str:
+def _counts(tally: Tally, report: Report) -> str:
     counts = asdict(tally.counts).items()
-    return ", ".join(f"{count:,} {name}" for name, count in counts if count or name in ("read", "inserted", "rejected"))
+    told = [(count, name) for name, count in counts if count or name in ("read", *_always(report))]
+    return ", ".join(f"{count:,} {_called(name, report)}" for count, name in told)
 
 
 def _short(number: float) -> str:

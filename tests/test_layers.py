@@ -31,8 +31,9 @@ PARTS = {
     "loader.settings": {"loader.core"},
     "loader.ledger": {"loader.core"},
     "loader.pipeline": {"loader.core", "loader.sources", "loader.targets", "loader.executors", "loader.ledger"},
+    "loader.verifying": {"loader.core", "loader.targets", "loader.pipeline"},
     "loader.models": {"loader.core", "loader.datasets"},
-    "loader.api": {"loader.core", "loader.sources", "loader.targets", "loader.pipeline"},
+    "loader.api": {"loader.core", "loader.sources", "loader.targets", "loader.pipeline", "loader.verifying"},
     "loader": {"loader.api"},
     "loader.starter": {"loader", "loader.core"},
     "loader.pytest_plugin": {
@@ -55,6 +56,7 @@ PARTS = {
         "loader.sources",
         "loader.starter",
         "loader.targets",
+        "loader.verifying",
         "loader.view",
     },
 }
@@ -84,6 +86,7 @@ FOREIGN = {
     "asyncio": {
         "loader.executors",
         "loader.pipeline",
+        "loader.verifying",
         "loader.ledger",
         "loader.sources.rows",
         "loader.sources.threads",
@@ -266,6 +269,7 @@ BAD = {
     "wing and pipeline": ("loader.view", "'''X.'''\nfrom loader import pipeline", "imports loader.pipeline"),
     "wing and all": ("loader.export", "'''X.'''\nfrom loader import __version__", "imports loader"),
     "pipeline and view": ("loader.pipeline", "'''X.'''\nimport loader.view", "imports loader.view"),
+    "verifying and sources": ("loader.verifying", "'''X.'''\nimport loader.sources", "imports loader.sources"),
     "pipeline and datasets": ("loader.pipeline", "'''X.'''\nimport loader.datasets", "imports loader.datasets"),
     "rich": ("loader.export", "'''X.'''\nfrom rich.text import Text", "imports rich.text"),
     "aiosqlite": ("loader.targets", "'''X.'''\nimport aiosqlite", "imports aiosqlite"),

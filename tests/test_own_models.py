@@ -1,5 +1,6 @@
 """Each thing that a model may ask for, loaded end to end from files."""
 
+import asyncio
 import json
 import math
 import sqlite3
@@ -19,7 +20,7 @@ from attrs import Factory, define, field, frozen
 from attrs.setters import NO_OP
 from attrs.validators import deep_iterable, ge, gt, in_, lt, max_len, optional
 
-from loader import Dataset, Job, Report, SqliteTarget, file_source, not_blank, rows, run
+from loader import Dataset, Job, Report, SqliteTarget, file_source, not_blank, rows, run, verify
 from loader.core.errors import UsageError
 
 Cells = Mapping[str, object]
@@ -55,7 +56,10 @@ def loaded(
         rows = files.get(each.name)
         sources = [file_source(write(directory / f"{each.name}.{ending}", rows))] if rows else []
         jobs.append(Job(each, sources, SqliteTarget(directory / f"{each.database}.db")))
-    return run(jobs, **options)
+    report = run(jobs, **options)
+    verified = asyncio.run(verify(jobs))
+    assert verified.status == "complete", "what was stored just now is said to be faulty"
+    return report
 
 
 def stored(directory: Path, dataset: Dataset) -> list[tuple[Any, ...]]:

@@ -14,7 +14,10 @@ Status = Literal["complete", "failed", "stopped", "interrupted"]
 
 @frozen
 class Opened:
-    """The sources of a dataset can be read: the formats and columns that they have, and their size in bytes."""
+    """The sources of a dataset can be read: the formats and columns that they have, and their size in bytes.
+
+    Of a table that is verified, the size is how many records it has.
+    """
 
     dataset: str
     formats: frozenset[str]
@@ -41,7 +44,7 @@ class Waits:
 
 @frozen
 class Committed:
-    """A transaction is on disk (with `--check`: would be)."""
+    """A transaction is on disk (with `--check`: would be; with `--verify`: is found to be there, and sound)."""
 
     dataset: str
     inserted: int

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, Literal, NewType, TypeVar, Union, get_args, get_origin
@@ -78,8 +79,9 @@ class Kind:
     def restore_all(self, stored: Cells) -> Cells | None:
         """The values that the database keeps as a column, or None if any of them needs a closer look."""
         if self.as_is and self.in_bulk:
-            return stored if self.in_bulk(stored) is stored else None
-        return _all(partial(map, self.restored), stored)
+            read = self.in_bulk(stored)
+            return stored if read is not None and list(read) == list(stored) else None
+        return _each(self.restored, stored)
 
 
 def _each(call: Callable[[Any], Any], column: Cells) -> Cells | None:

@@ -50,14 +50,18 @@ class Block:
 class Place:
     """Where a row stands: `line` is that of its first line, None where the format has none; `row` counts from 1.
 
-    Of a row that came back from a rejects file, `row` is None where only its line is known.
+    Of a row that came back from a rejects file, `row` is None where only its line is known. A row of a table is known
+    by its `key`, and they are counted in the order of that.
     """
 
     source: str
     line: int | None
     row: int | None
+    key: str | None = None
 
     def __str__(self) -> str:
+        if self.key is not None:
+            return f"{self.source}#{self.key}"
         if self.line is not None:
             return f"{self.source}:{self.line}"
         return self.source if self.row is None else f"{self.source}#{self.row}"

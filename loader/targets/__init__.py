@@ -1,13 +1,14 @@
 """Where records are kept: the contract, and how its steps are awaited."""
 
 import asyncio
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
 from loader.core.dataset import Dataset
 from loader.core.fields import Group
 from loader.core.records import Record, Records
+from loader.core.restoring import Contests
 
 _T = TypeVar("_T")
 
@@ -62,6 +63,19 @@ class Table(Protocol):
         """Put records in the place of those of their keys, in this order."""
 
 
+class Stored(Lookup, Protocol):
+    """The records of one dataset, open to be looked through."""
+
+    async def count(self) -> int:
+        """How many there are."""
+
+    def portions(self) -> AsyncGenerator[tuple[Sequence[Record], Contests], None]:
+        """All of them in the order of their keys, a few at a time, with who else has a claim that is not kept unique.
+
+        TargetError, when all have been given, if the table does not fit.
+        """
+
+
 class Target(Protocol):
     """A database; `name` is how messages call it."""
 
@@ -76,3 +90,9 @@ class Target(Protocol):
 
     def lookup(self, dataset: Dataset, check: bool) -> AbstractAsyncContextManager[Lookup]:
         """A look at what is there of a dataset, which may be nothing at all; with `check` it leaves no trace."""
+
+    async def verify(self) -> None:
+        """Raise TargetError if the database is damaged; this leaves no trace."""
+
+    def read(self, dataset: Dataset) -> AbstractAsyncContextManager[Stored]:
+        """A look, without a trace, through what is there of a dataset; TargetError if its fields are not all there."""

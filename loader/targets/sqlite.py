@@ -3,9 +3,10 @@
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from loader.core.dataset import Dataset
 from loader.core.errors import TargetError
 from loader.core.fields import Group
 from loader.core.records import Record, Records
+from loader.core.restoring import Contests
 from loader.disk import make_directory
-from loader.targets import Lookup, Table, to_its_end
+from loader.targets import Lookup, Stored, Table, to_its_end
 from loader.targets.tables import compared, create_table, listed, misfit, quoted
 
 BUSY_SECONDS = 5.0
@@ -30,6 +32,8 @@ _CACHED = 32
 """How many statements are kept prepared; one of a thousand records takes half a megabyte."""
 _LOOKED_UP = 4096
 """How many values a statement looks up at the most; fewer are padded to a power of two."""
+
+_PORTION = 256  # rows that are looked through at once, of a MiB or more each
 
 _ELSEWHERE = "change that, or choose another directory with --into"
 _WAYS_OUT = {
@@ -66,6 +70,42 @@ class SqliteTarget:
             await connection.run("PRAGMA query_only = ON")
             is_there = await connection.has_table(dataset)
             yield _SqliteTable(connection, dataset) if is_there else _Nothing()
+
+    async def verify(self) -> None:
+        if not self._is_there():
+            return
+        async with self._reading() as connection:
+            await connection.run("PRAGMA ignore_check_constraints = ON")  # a row that breaks one is read, and told
+            found = [line for [text] in await connection.run("PRAGMA integrity_check") for line in text.splitlines()]
+            if faults := [line for line in found if line != "ok" and not line.startswith("***")]:
+                raise TargetError(f"{self.name}: {_WAYS_OUT[sqlite3.SQLITE_CORRUPT]} ({faults[0]})")
+
+    @asynccontextmanager
+    async def read(self, dataset: Dataset) -> AsyncIterator[Stored]:
+        if not self._is_there():
+            yield _Nothing()
+            return
+        async with self._reading() as connection:
+            misfit: _MisfitError | None = None
+            try:
+                is_there = await connection.has_table(dataset)
+            except _MisfitError as error:
+                is_there, misfit = True, error
+            if not is_there:
+                yield _Nothing()
+                return
+            stored = _StoredTable(connection, dataset, misfit)
+            await stored.look()
+            yield stored
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator["_Connection"]:
+        async with _connect(self.name, self._uri_without_a_trace()) as connection:
+            connection.sqlite.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
+            try:
+                yield connection
+            finally:
+                await connection.sqlite.interrupt()  # a statement that still runs is not waited for
 
     @asynccontextmanager
     async def _database(self, dataset: Dataset) -> AsyncIterator[Table]:
@@ -123,10 +163,17 @@ class SqliteTarget:
 
 
 class _Nothing:
-    """The keys of a database that is not there."""
+    """The records of a database that is not there."""
 
     async def missing(self, keys: Collection[object]) -> set[object]:
         return set(keys)
+
+    async def count(self) -> int:
+        return 0
+
+    async def portions(self) -> AsyncGenerator[tuple[Sequence[Record], Contests], None]:
+        return
+        yield
 
 
 @frozen
@@ -146,6 +193,16 @@ class _Connection:
         with _own_faults(self.name):
             return (await self.sqlite.executemany(statement, portions)).rowcount
 
+    async def portions(self, statement: str) -> AsyncGenerator[list[Any], None]:
+        """Run one statement, and give its rows a few at a time; if it is cut off, closing the connection ends it."""
+        with _own_faults(self.name):
+            cursor = await self.sqlite.execute(statement)
+            rows = list(await cursor.fetchmany(_PORTION))
+        while rows:
+            yield rows
+            with _own_faults(self.name):
+                rows = list(await cursor.fetchmany(_PORTION))
+
     async def has_table(self, dataset: Dataset, schema: str = "main") -> bool:
         """Whether the table of a dataset is there; TargetError if it is, and does not fit."""
         found = await self.run(
@@ -162,7 +219,7 @@ class _Connection:
                 held = tuple((name, collation) for _, _, name, _, collation, in_key in parts if in_key)
                 unique.append((held, bool(is_partial)))
         if fault := misfit(dataset, found[0][0], columns, unique):
-            raise TargetError(
+            raise _MisfitError(
                 f"{self.name}: its table {dataset.table} does not fit: {fault}; move the file away, or choose another "
                 f"directory with --into"
             )
@@ -175,6 +232,10 @@ class _Connection:
         )
         if made_by == create_table(dataset):
             await self.run("PRAGMA ignore_check_constraints = ON")
+
+
+class _MisfitError(TargetError):
+    """A table is not one of the dataset."""
 
 
 class _ConstraintError(TargetError):
@@ -341,6 +402,65 @@ class _SqliteTable:
                 f"{self._connection.name}: a trigger of the table leaves out {len(records) - written} of "
                 f"{len(records)} records; {_ELSEWHERE}"
             )
+
+
+class _StoredTable(_SqliteTable):
+    """A table that is looked through. One that does not fit may hold claims twice, which are then looked for."""
+
+    def __init__(self, connection: _Connection, dataset: Dataset, misfit: _MisfitError | None) -> None:
+        super().__init__(connection, dataset)
+        self._misfit = misfit
+        self._groups = dataset.claim_groups if misfit else ()
+
+    async def look(self) -> None:
+        """See whether all columns are there: SQLite takes the quoted name of one that is not for a text."""
+        try:
+            await self._connection.run(f"SELECT {self._exact_columns()} FROM {self._name} AS stored LIMIT 0")
+        except TargetError as error:
+            raise self._misfit or error from None
+
+    async def count(self) -> int:
+        [[count]] = await self._connection.run(f"SELECT count(*) FROM {self._name}")
+        return int(count)
+
+    async def portions(self) -> AsyncGenerator[tuple[Sequence[Record], Contests], None]:
+        key, width, before = _exactly(self._dataset.key_group), len(self._dataset.names), 0
+        columns, windows = [self._exact_columns()], []
+        for at, group in enumerate(self._groups):
+            windows.append(f"w{at} AS (PARTITION BY {_exactly(group)} ORDER BY {key})")
+            columns.append(f"row_number() OVER w{at}")
+            columns += [f"first_value({quoted(part.name)}) OVER w{at}" for part in self._dataset.key_group.fields]
+        window = f"WINDOW {', '.join(windows)}" if windows else ""
+        select = f"SELECT {', '.join(columns)} FROM {self._name} AS stored {window} ORDER BY {key}"
+        async for rows in self._connection.portions(select):
+            records = [row[:width] for row in rows] if windows else rows
+            yield records, dict(self._contests(rows, before)) if windows else {}
+            before += len(rows)
+        if self._misfit:
+            raise self._misfit
+
+    def _exact_columns(self) -> str:
+        return ", ".join(f"stored.{quoted(name)}" for name in self._dataset.names)
+
+    def _contests(self, rows: Sequence[Record], before: int) -> Iterator[tuple[tuple[int, Group], tuple[Any, Any]]]:
+        """The rows that are not the first to have a value, and the keys of those that are."""
+        key = self._dataset.key_group
+        for line, row in enumerate(rows, before + 1):
+            rest = iter(row[len(self._dataset.names) :])
+            for group in self._groups:
+                number: Any = next(rest)
+                first = list(islice(rest, len(key.fields)))
+                holder, value = first[0] if len(first) == 1 else tuple(first), group.of(row)
+                if number > 1 and value is not None and (group is key or holder != key.of(row)):
+                    yield (line, group), (value, holder)
+
+
+def _exactly(group: Group) -> str:
+    """The columns of fields that are taken together, compared as the dataset says, whatever the table says."""
+    fields = zip(group.at, group.fields, strict=True)
+    return ", ".join(
+        f"{quoted(each.name)} COLLATE {'NOCASE' if at in group.nocase else 'BINARY'}" for at, each in fields
+    )
 
 
 async def _in_turn(*steps: Coroutine[Any, Any, Any]) -> list[Any]:
