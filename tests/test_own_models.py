@@ -524,3 +524,32 @@ def test_what_was_classic_attrs_is_loaded_too(tmp_path: Path) -> None:
 
     old = Dataset("old", Old, key="id")
     assert loaded(tmp_path, [old], {"old": [{"id": 1, "name": "a"}]}).totals.inserted == 1
+
+
+def test_a_validator_may_look_at_what_else_the_class_has(tmp_path: Path) -> None:
+    """Constants, methods and properties of the model are there for its validators, for rows as for its instances."""
+
+    @define
+    class Trip:
+        id: int
+        miles: int = field()
+        longest = 10
+
+        @property
+        def shortest(self) -> int:
+            return self.longest // 10
+
+        def fits(self, miles: int) -> bool:
+            return self.shortest <= miles <= self.longest
+
+        @miles.validator
+        def _look(self, _attribute: object, value: int) -> None:
+            if not self.fits(value):
+                raise ValueError("does not fit")
+
+    trips = Dataset("trips", Trip, "id")
+    too_long = Trip(3, 10)
+    object.__setattr__(too_long, "miles", 11)
+    for directory, items in (("a", [Trip(1, 1), too_long]), ("b", [{"id": 1, "miles": 1}, {"id": 3, "miles": 11}])):
+        report = run([Job(trips, rows(items), tmp_path / directory / "trips.db")])
+        assert reasons(report, "trips") == {2: ["constraint-error: miles does not fit"]}

@@ -236,8 +236,9 @@ class Dataset:
 
     @cached_property
     def held(self) -> "Dataset":
-        """What instances hold: fields of the same types and with the same validators, and nothing else of the model.
+        """What instances hold: fields of the same types and with the same validators, without the model's hooks.
 
+        Other members of the model are there, as a validator may look at them.
         An empty text, which is no value elsewhere, is one of a field of text that must have a value.
         """
         hints = get_type_hints(self.model)
@@ -249,7 +250,9 @@ class Dataset:
             parts[each.attribute.name] = field(
                 type=type_, validator=each.attribute.validator, default=default, kw_only=True
             )
-        model = attrs.make_class(self.model.__name__, parts)
+        static = {name: inspect.getattr_static(self.model, name) for name in dir(self.model) if name[:2] != "__"}
+        body = {name: each for name, each in static.items() if not inspect.ismemberdescriptor(each)}
+        model = attrs.make_class(self.model.__name__, parts, class_body=body)
         return evolve(self, model=model, columns={each.name: each.column for each in self.fields})
 
     @property
