@@ -228,6 +228,34 @@ def test_cells_are_told_as_they_stood() -> None:
     assert '"price": 12345678901234567890.10,' in text
 
 
+def test_a_key_may_be_of_several_fields_or_any_number() -> None:
+    """Whoever holds what a row claims is named by its key, whatever that is made of, and so is a cause."""
+    write(
+        "keys.py",
+        "from decimal import Decimal",
+        "from attrs import define",
+        "from loader import Dataset",
+        "@define",
+        "class Line:",
+        "    order: int",
+        "    number: Decimal",
+        "    item: str",
+        "@define",
+        "class Note:",
+        "    id: int",
+        "    order: int",
+        "    number: Decimal",
+        'LINES = Dataset("lines", Line, ("order", "number"), unique="item")',
+        'NOTES = Dataset("notes", Note, "id", references={("order", "number"): "lines"})',
+    )
+    write("data/lines.csv", "order,number,item", "1,1.5,a", "1,1.5,b", "2,1.5,a")
+    write("data/notes.csv", "id,order,number", "1,2,1.5")
+    assert main(["-qq", "--models", "keys.py"]) == 1
+    lines, notes = (of(valid(result()), name)["rejections"] for name in ("lines", "notes"))
+    assert [each["reasons"][0]["holder"] for each in lines] == [[1, 1.5], [1, 1.5]]
+    assert notes[0]["reasons"][0]["cause"]["key"] == [2, 1.5]
+
+
 # --- whole or not at all ---------------------------------------------------------------------------------------------
 
 
