@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sqlite3
 import tracemalloc
@@ -11,6 +12,7 @@ from contextlib import closing, contextmanager
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
@@ -564,21 +566,29 @@ def test_in_any_databases_what_was_spoilt_is_found(case: Loads, setting: Setting
 # --- databases that cannot be looked through -------------------------------------------------------------------------
 
 
-def scribble(at: int, length: int = 64) -> Callable[[], None]:
-    def do() -> None:
-        with open("users.db", "r+b") as file:
-            file.seek(at)
-            file.write(b"\xa5" * length)
+def scribble(path: str | Path, at: int) -> None:
+    """Spoil some bytes of a file."""
+    with Path(path).open("r+b") as file:
+        file.seek(at)
+        file.write(b"\xa5" * 64)
 
-    return do
+
+def leave_a_log(path: Path, statement: str) -> None:
+    """Do what a program does that is killed after its last commit: that is only in the write-ahead log."""
+    living = shutil.copy2(path, path.with_name("living.sqlite"))
+    with closing(sqlite3.connect(living, isolation_level=None)) as connection:
+        connection.execute(statement)
+        for ending in ("", "-wal"):
+            shutil.copy2(f"{living}{ending}", f"{path}{ending}")
+    Path(living).unlink()
 
 
 UNUSABLE: dict[str, tuple[Callable[[], object], str]] = {
-    "the page of the table": (scribble(4096), "users.db: it is damaged"),
-    "a cell of the table": (scribble(2 * 4096 - 40), "users.db: it is damaged"),
-    "the page of the index": (scribble(3 * 4096 - 40), "users.db: it is damaged"),
-    "the schema": (scribble(100), "users.db: it is damaged"),
-    "the header": (scribble(0), "users.db: it is not an SQLite database"),
+    "the page of the table": (partial(scribble, "users.db", 4096), "users.db: it is damaged"),
+    "a cell of the table": (partial(scribble, "users.db", 2 * 4096 - 40), "users.db: it is damaged"),
+    "the page of the index": (partial(scribble, "users.db", 3 * 4096 - 40), "users.db: it is damaged"),
+    "the schema": (partial(scribble, "users.db", 100), "users.db: it is damaged"),
+    "the header": (partial(scribble, "users.db", 0), "users.db: it is not an SQLite database"),
     "the end": (lambda: os.truncate("users.db", 5000), "users.db: it is damaged"),
     "text": (lambda: write("users.db", "id,name,email" * 100), "users.db: it is not an SQLite database"),
     "a missing column": (
@@ -635,6 +645,18 @@ def test_a_database_beside_a_writer_is_read_as_of_its_last_commit() -> None:
         assert {each: Path(each).read_bytes() for each in before} == before
         assert of(result(), "users")["unchanged"] == 9
         other.execute("ROLLBACK")
+
+
+def test_a_leftover_log_is_read_and_left() -> None:
+    """What a killed program committed last is looked through, and neither database nor log is changed."""
+    main(["-qq", "--rejects", "none"])
+    leave_a_log(Path("users.db"), "INSERT INTO users VALUES (60, 'L', 'l@')")
+    before = databases()
+    assert main(["-qq", "--verify"]) == 1
+    assert of(result(), "users")["read"] == 9
+    after = databases()
+    after.pop("users.db-shm", None)  # the index of the log, which a kill leaves as well
+    assert after == before
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -870,7 +892,7 @@ def test_what_a_target_promises_when_it_is_looked_through() -> None:
 
     assert asyncio.run(look("nowhere.db")) == (0, [], {1, 100})
     assert asyncio.run(look("users.db")) == (8, rows("users"), {100})
-    scribble(4096)()
+    scribble("users.db", 4096)
     with pytest.raises(TargetError, match=r"users\.db: it is damaged"):
         asyncio.run(SqliteTarget(Path("users.db")).verify())
     assert issubclass(UpstreamError, loader.LoaderError)

@@ -32,15 +32,40 @@ class Mutant:
         setattr(owner, name, found[name])
 
 
-_HAD_RECORDS = "    ledger.had_records = table.had_records\n"
+_HAD_RECORDS = "    self._ledger.had_records = table.had_records\n"
 
 MUTANTS: Mapping[str, Mutant] = {
     "announce before commit": Mutant(
-        "loader.pipeline:_Lane._commit", {_HAD_RECORDS: f"        ledger.add(verdict.keys)\n{_HAD_RECORDS}"}
+        "loader.pipeline:_Lane._commit", {_HAD_RECORDS: f"        self._ledger.add(verdict.keys)\n{_HAD_RECORDS}"}
     ),
     "synchronous=NORMAL": Mutant("loader.targets.sqlite:SqliteTarget._database", {"= FULL": "= NORMAL"}),
     "result written in place": Mutant(
         "loader.export:write_result", {"if path.exists() and not path.is_file():": "if True:"}
+    ),
+    "verify looks up no reference": Mutant(
+        "loader.verifying:_Walk._absent", {"await upstream[name].missing(referred(group, batch))": "set()"}
+    ),
+    "verify does not look whether what is referred to is damaged": Mutant(
+        "loader.verifying:_Walk._upstream", {"await self._proofs.of(job.target)": "pass"}
+    ),
+    "verify counts what is faulty as sound": Mutant(
+        "loader.verifying:_Walk._look_through", {"len(records) - len(found)": "len(records)"}
+    ),
+    "verify takes a database for undamaged": Mutant(
+        "loader.targets.sqlite:SqliteTarget.verify", {'"PRAGMA integrity_check"': "\"SELECT 'ok'\""}
+    ),
+    "verify leaves a trace": Mutant(
+        "loader.targets.sqlite:SqliteTarget._uri_without_a_trace", {'"&immutable=1"': '""'}
+    ),
+    "verify minds the case": Mutant(
+        "loader.targets.sqlite:_exactly", {"'NOCASE' if at in group.nocase else 'BINARY'": "'BINARY'"}
+    ),
+    "verify finds all of them to be the first": Mutant(
+        "loader.targets.sqlite:_StoredTable._contests", {"number > 1": "number > 9"}
+    ),
+    "verify does not ask the validators": Mutant("loader.core.restoring:_doubtful", {"is_sure(check, values)": "True"}),
+    "verify takes any value for one of its type": Mutant(
+        "loader.core.restoring:_draft", {"value = each.restored(kept)": "value = kept"}
     ),
 }
 
