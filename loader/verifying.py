@@ -105,9 +105,7 @@ class _Walk:
             await self._proofs.of(job.target)
             return await stack.enter_async_context(job.target.read(job.dataset))
         except TargetError as error:
-            raise UpstreamError(
-                f"{self._dataset.name} refers to {name}, which cannot be looked up: mend that and verify again"
-            ) from error
+            raise UpstreamError(f"{self._dataset.name} cannot be judged without {name}: {error}") from error
 
     async def _absent(self, batch: Batch, upstream: Mapping[str, Lookup]) -> dict[Group, Absent]:
         """The keys that references name in vain."""

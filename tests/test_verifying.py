@@ -614,7 +614,7 @@ def test_a_database_that_cannot_be_looked_through_is_told(case: str, capsys: pyt
     assert [each["status"] for each in document["datasets"]] == ["failed", "complete", "stopped"]
     assert totals(document) == {"read": 8, "unchanged": 8}
     assert told in capsys.readouterr().err
-    assert "orders refers to users, which cannot be looked up" in document["problems"][1]["detail"]
+    assert f"orders cannot be judged without users: {told}" in document["problems"][1]["detail"]
     assert databases() == before
 
 

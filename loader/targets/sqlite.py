@@ -4,7 +4,9 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
+from functools import partial
+from itertools import islice
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -432,10 +434,11 @@ class _StoredTable(_SqliteTable):
             columns += [f"first_value({quoted(part.name)}) OVER w{at}" for part in self._dataset.key_group.fields]
         window = f"WINDOW {', '.join(windows)}" if windows else ""
         select = f"SELECT {', '.join(columns)} FROM {self._name} AS stored {window} ORDER BY {key}"
-        async for rows in self._connection.portions(select):
-            records = [row[:width] for row in rows] if windows else rows
-            yield records, dict(self._contests(rows, before)) if windows else {}
-            before += len(rows)
+        async with aclosing(self._connection.portions(select)) as portions:
+            async for rows in portions:
+                records = [row[:width] for row in rows] if windows else rows
+                yield records, dict(self._contests(rows, before)) if windows else {}
+                before += len(rows)
         if self._misfit:
             raise self._misfit
 
