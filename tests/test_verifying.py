@@ -146,6 +146,7 @@ def test_any_load_of_any_models_is_sound(case: Loads, setting: Setting) -> None:
 class Size(Enum):
     SMALL = Decimal("0.50")
     LARGE = Decimal("1e2")
+    TINY = Decimal("0.00001")
 
 
 ODD = timezone(timedelta(hours=2, seconds=30))
@@ -473,7 +474,7 @@ UNKEPT = [
     (date, "'soon'", "not a date as 2026-11-23: 'soon'"),
     (datetime, "'2026-11-23T06:30:00Z'", "must be kept as '2026-11-23T06:30:00+00:00', not as '2026-11-23T06:30:00Z'"),
     (UUID, f"'{'A' * 32}'", f"must be kept as '{UUID('a' * 32)}', not as '{'A' * 32}'"),
-    (Size, "1", "not one of Decimal('0.50'), Decimal('1E+2'): 1"),
+    (Size, "1", "not one of Decimal('0.50'), Decimal('1E+2'), Decimal('0.00001'): 1"),
     (Literal["a", "b"], "'c'", "not one of 'a', 'b': 'c'"),
     (list[int], "'[1, 2]'", "must be kept as '[1,2]', not as '[1, 2]'"),
     (list[int], "'[\"a\"]'", "not an integer: 'a'"),
