@@ -7,8 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection,
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from itertools import islice
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
