@@ -53,7 +53,8 @@ class WholeFile:
         """Leave no trace, unless the file is in its place."""
         with suppress(OSError):
             self.file.close()
-        self._temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._temporary.unlink()
 
     def _mode(self) -> int:
         try:

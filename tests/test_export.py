@@ -290,6 +290,14 @@ def test_a_first_file_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch)
     assert left() == set()
 
 
+def test_a_temporary_file_that_cannot_be_removed_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the disk refuses even that, the file that could not be written is what is told."""
+    monkeypatch.setattr("loader.export.os.fsync", _full)
+    monkeypatch.setattr("loader.export.Path.unlink", _full)
+    with pytest.raises(OutputError, match=r"^result.json cannot be written: No space left on device$"):
+        write_result(Path("result.json"), b"{}")
+
+
 def test_mode_and_link_of_a_file_are_kept() -> None:
     """A file that is replaced passes on its mode, and a symbolic link stays one."""
     main(["-qq"])
