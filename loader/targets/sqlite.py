@@ -4,7 +4,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, closing, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -259,13 +259,14 @@ async def _connect(name: str, uri: str) -> AsyncIterator[_Connection]:
         sqlite3.connect, uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS, cached_statements=_CACHED
     )
     with _own_faults(name):  # first without aiosqlite, whose thread outlives the event loop if it cannot connect
-        opened = await asyncio.to_thread(connect, check_same_thread=False)
-    connection = aiosqlite.Connection(lambda: opened, iter_chunk_size=1)
-    try:
-        await to_its_end(connection)
-        yield _Connection(name, connection)
-    finally:
-        await to_its_end(connection.close())
+        opened = connect(check_same_thread=False)  # it does not read yet
+    with closing(opened):  # also where no thread can be had
+        connection = aiosqlite.Connection(lambda: opened, iter_chunk_size=1)
+        try:
+            await to_its_end(connection)
+            yield _Connection(name, connection)
+        finally:
+            await to_its_end(connection.close())
 
 
 class _SqliteTable:
