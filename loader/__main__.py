@@ -11,6 +11,9 @@ def main() -> int:
         return main()
     except KeyboardInterrupt:
         return 130
+    except (ImportError, MemoryError, OSError) as error:
+        print(f"loader: it cannot be started: {error!r}", file=sys.stderr)
+        return 3
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from rich_argparse import RawDescriptionRichHelpFormatter
 
 import loader
 from loader.core.dataset import Dataset
-from loader.core.errors import OutputError, UsageError
+from loader.core.errors import OutputError, UsageError, lacking
 from loader.core.events import Event
 from loader.executors import Here, end_processes, processes
 from loader.export import RejectsWriter, result, write_result
@@ -131,6 +131,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # before the load
         return 128 + signal.SIGINT
     except Exception as error:
+        if lack := lacking(error):
+            _complain(err, f"the system gives no more {lack}: run again where there is more", error, verbose)
+            return 3
         hint = "" if verbose else " (-v shows where)"
         _complain(err, f"a bug in loader, please report it: {error!r}{hint}", error, verbose)
         return BUG

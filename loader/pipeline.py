@@ -18,10 +18,12 @@ from loader.core.errors import (
     LoaderError,
     ParsingError,
     RejectLimitError,
+    ResourceError,
     SourceError,
     TargetError,
     UpstreamError,
     UsageError,
+    lacking,
 )
 from loader.core.events import Closed, Committed, Event, Observer, Opened, Read, Rejected, Status, Untried, Waits
 from loader.core.fields import Group
@@ -249,9 +251,16 @@ class _Lane:
         except LoaderError as error:
             self._problem = error
             status = "stopped" if isinstance(error, UpstreamError) else "failed"
-        except Exception:
+        except Exception as error:
             status = "failed"
-            raise
+            if not (lack := lacking(error)):
+                raise
+            sources = ", ".join(source.name for source in self._job.sources)
+            self._problem = ResourceError(
+                f"{sources} cannot be loaded into {self._job.target.name}: the system gives no more {lack}: "
+                f"run again where there is more"
+            )
+            self._problem.__cause__ = error
         finally:
             self._ledger.close(finished=status == "complete")
             self._tell(Closed(self._dataset.name, status, self._problem, monotonic() - began))

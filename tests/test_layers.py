@@ -112,6 +112,7 @@ CORE_MAY = {
     "datetime",
     "decimal",
     "enum",
+    "errno",
     "functools",
     "graphlib",
     "inspect",
@@ -197,7 +198,7 @@ def faults(module: str, text: str) -> Iterator[str]:
     for name in calls(text):
         if name in _OPENING and module not in MAY_OPEN and not _opens_no_file(module, name):
             yield f"calls {name}"
-        if name == "print" and module != "loader.cli" and own != "loader.view":
+        if name == "print" and module not in ("loader.cli", "loader.__main__") and own != "loader.view":
             yield "calls print"
     if own == "loader.core":
         for node in ast.walk(tree):

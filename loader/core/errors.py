@@ -3,6 +3,7 @@
 A row's fault is a value (`Rejection`), never an exception.
 """
 
+import errno
 from typing import ClassVar
 
 
@@ -55,6 +56,12 @@ class RejectLimitError(LoaderError):
     title = "too many rejects"
 
 
+class ResourceError(LoaderError):
+    """The system gives too little of what a load takes."""
+
+    title = "too little memory, threads or open files"
+
+
 class UpstreamError(LoaderError):
     """A dataset cannot be finished because one that it refers to was not."""
 
@@ -65,3 +72,17 @@ class OutputError(LoaderError):
     """The result or the rejects could not be written."""
 
     title = "output cannot be written"
+
+
+def lacking(error: BaseException) -> str | None:
+    """What the system does not give, if an error says so: memory, threads, open files."""
+    match error:
+        case MemoryError():
+            return "memory"
+        case RuntimeError(args=("can't start new thread",)):
+            return "threads"
+        case OSError(errno=errno.EMFILE | errno.ENFILE):
+            return "open files"
+        case OSError(errno=errno.ENOMEM | errno.EAGAIN):
+            return "memory or processes"
+    return None

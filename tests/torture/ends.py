@@ -1,0 +1,113 @@
+"""How a load ends, whatever is done to it: in time, told in a line, all that is stored sound, and to be finished."""
+
+import sqlite3
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from loader.cli import main
+from tests.benchmarks.generate import generate
+from tests.test_cli import NAMES, command, environment, result, rows, settle_in
+
+HANG = 10.0
+"""Seconds after which a load is taken to hang."""
+
+SIZES = (9_500, 800, 17_000)
+"""Users, products and orders, for which two blocks, one and two are committed."""
+
+
+@frozen
+class Files:
+    """What is loaded, and the databases and rejects of a load that nothing disturbed."""
+
+    path: Path
+    databases: list[list[tuple[Any, ...]]]
+    rejects: Mapping[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    directory = tmp_path_factory.mktemp("files")
+    generate(directory, *SIZES, faults=0.02, seed=5, form="csv")
+    done = load(directory, cwd=directory)
+    assert (done.code, done.err) == (1, "")
+    rejects = {path.name: path.read_bytes() for path in (directory / "rejects").iterdir()}
+    return Files(directory, [rows(name, directory) for name in NAMES], rejects)
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle_in(tmp_path, monkeypatch)
+
+
+@frozen
+class Done:
+    """How the program ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def causes(self) -> list[str]:
+        """What it said was wrong, but for what is a mere consequence."""
+        lines = self.err.splitlines()
+        assert all(line.startswith("loader: ") for line in lines), self.err
+        return [line for line in lines if " refers to " not in line]
+
+
+def load(data: Path, *arguments: str, before: Sequence[str] = (), seconds: float = HANG, **options: Any) -> Done:
+    """Run the program on a directory of files, with another program before it; fail if it hangs."""
+    line = [*before, *command("-qq", "--data", str(data), *arguments)]
+    settings: Mapping[str, Any] = {"env": environment(), "stdin": subprocess.DEVNULL, **options}
+    try:
+        done = subprocess.run(line, capture_output=True, timeout=seconds, check=False, **settings)
+    except subprocess.TimeoutExpired as late:
+        pytest.fail(f"the program hangs: after {seconds} s it has not ended; it said {late.stderr!r}")
+    return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def check_told(done: Done, *names: str) -> None:
+    """The exit code is 3, and each cause is one line, once, that names one of the files."""
+    assert done.code == 3, done
+    assert done.causes, "nothing was said"
+    assert len(set(done.causes)) == len(done.causes) <= 4, done.err
+    for cause in done.causes:
+        assert any(name in cause for name in names), f"{cause!r} names none of {names}"
+
+
+def check_intact(directory: Path | str = ".", before: Mapping[str, int] | None = None) -> None:
+    """Each database is sound, no order refers to nothing, and a result that is there counts what was stored.
+
+    `before` says how many records the databases held already.
+    """
+    kept = {name: _sound(Path(directory, f"{name}.db"), name) for name in NAMES}
+    users, products = ({row[0] for row in kept[name]} for name in ("users", "products"))
+    assert not [row for row in kept["orders"] if row[1] not in users or row[2] not in products], "dangling orders"
+    if not Path("result.json").exists():
+        return
+    for each in result()["datasets"]:
+        assert each["inserted"] == len(kept[each["name"]]) - (before or {}).get(each["name"], 0), each["name"]
+        assert each["read"] == sum(each[end] for end in ("inserted", "updated", "unchanged", "rejected", "untried"))
+
+
+def _sound(path: Path, name: str) -> list[tuple[Any, ...]]:
+    """What a database that may not be there holds, if it is sound."""
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        return connection.execute(f"SELECT * FROM {name}").fetchall() if (name,) in tables else []
+
+
+def check_finished_by_running_again(files: Files, directory: Path | str = ".") -> None:
+    """The same command ends as if nothing had been."""
+    assert main(["-qq", "--data", str(files.path), "--into", str(directory)]) == 1
+    assert [rows(name, directory) for name in NAMES] == files.databases
+    assert {path.name: path.read_bytes() for path in Path("rejects").iterdir()} == files.rejects
