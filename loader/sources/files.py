@@ -72,6 +72,7 @@ class Stream:
         status = os.fstat(raw.fileno())
         self.size = status.st_size if S_ISREG(status.st_mode) else 0
         self._raw, self._path = raw, path
+        self._first_version = _version(status)
         self._file: Packed = PACKINGS[path.suffix].unpack(raw) if path.suffix in PACKINGS else raw
         self._head = b""
         self._head = self._opening(codecs.lookup(encoding).name)
@@ -109,7 +110,19 @@ class Stream:
             head, self._head = self._head, b""
             return head
         with _own_faults(self._path):
-            return self._file.read(size)
+            data = self._file.read(size)
+            self.refuse_changes()
+        return data
+
+    def refuse_changes(self) -> None:
+        """Raise SourceError if the file was written to since it was opened: what was read may be half of a row."""
+        if _version(os.fstat(self._raw.fileno())) != self._first_version:
+            raise SourceError(f"{self.name} was changed while it was read: run again when it is complete")
+
+
+def _version(status: os.stat_result) -> tuple[int, int] | None:
+    """What another write changes of a file; a pipe has none."""
+    return (status.st_size, status.st_mtime_ns) if S_ISREG(status.st_mode) else None
 
 
 class _Recoded:

@@ -69,7 +69,7 @@ def open_parquet(
     there = file.schema_arrow.names
     check_columns(there, dataset, ignore_extra, f"{name}: the schema")
     columns = tuple(column for column in there if not column.startswith("_"))
-    return ParquetReader(dataset.header), columns, _blocks(file, name, columns, stream.size, block_size)
+    return ParquetReader(dataset.header), columns, _blocks(file, stream, columns, block_size)
 
 
 def _opened(stream: Stream, name: str) -> Any:
@@ -81,20 +81,21 @@ def _opened(stream: Stream, name: str) -> Any:
         )
 
 
-def _blocks(file: Any, name: str, columns: tuple[str, ...], size: int, block_size: int) -> Iterator[Block]:
+def _blocks(file: Any, source: Stream, columns: tuple[str, ...], block_size: int) -> Iterator[Block]:
     import pyarrow as pa
 
     groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
     share = block_size / max(sum(group.total_byte_size for group in groups), 1)
     total = file.metadata.num_rows
     line = 1
-    for batch in _batches(file, name, min(max(int(total * share), 1), _ROWS_A_BLOCK)):
+    for batch in _batches(file, source.name, min(max(int(total * share), 1), _ROWS_A_BLOCK)):
+        source.refuse_changes()
         plain = pa.RecordBatch.from_arrays([_decoded(batch.column(each)) for each in columns], columns)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, plain.schema) as stream:
             stream.write_batch(plain)
         read = line - 1 + batch.num_rows
-        yield Block(sink.getvalue().to_pybytes(), line, size * read // total)
+        yield Block(sink.getvalue().to_pybytes(), line, source.size * read // total)
         line += batch.num_rows
 
 

@@ -24,7 +24,7 @@ from loader.core.errors import SourceError, UsageError
 from loader.core.records import MAX_ROW
 from loader.core.values import Number
 from loader.datasets.users import USERS
-from loader.sources import file_source, find_source
+from loader.sources import FileSource, file_source, find_source
 from tests.sources import BLOCK_SIZES, message, parsed, read, verdicts
 from tests.test_cli import environment, left, result, settle_in, write
 
@@ -315,3 +315,19 @@ def test_rejected_rows_can_be_mended_and_loaded() -> None:
     assert (again["inserted"], again["rejected"]) == (1, 1)
     assert again["rejections"] == first[1:]
     assert (first[1]["source"], first[1]["line"], first[1]["row"]) == ("data/users.parquet", None, 3)
+
+
+def test_a_file_that_changes_while_it_is_read_is_told(tmp_path: Path) -> None:
+    """What is written to it behind the first rows ends the reading, though its footer was read before."""
+    path = tmp_path / "users.parquet"
+    path.write_bytes(users(1_000))
+
+    async def read_on() -> None:
+        async with FileSource(path, "parquet", block_size=1_000).open(USERS, False) as rowset:
+            await anext(rowset.blocks)
+            with path.open("ab") as file:
+                file.write(b"more")
+            await anext(rowset.blocks)
+
+    with pytest.raises(SourceError, match=r"users\.parquet was changed while it was read: run again"):
+        asyncio.run(read_on())
