@@ -120,7 +120,10 @@ class SqliteTarget:
                 raise TargetError(f"{self.name}: its disk does not allow a write-ahead log (journal mode {mode})")
             await connection.run("PRAGMA synchronous = FULL")
             if not is_there:
-                await connection.run(create_table(dataset))
+                await connection.run("BEGIN IMMEDIATE")
+                if not await connection.has_table(dataset):  # another load may have made it just now
+                    await connection.run(create_table(dataset))
+                await connection.run("COMMIT")
             await connection.trust_own(dataset)
             table = _SqliteTable(connection, dataset, identity=self._identity)
             await table.look()
