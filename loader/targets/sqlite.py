@@ -113,7 +113,9 @@ class SqliteTarget:
             make_directory(self.path.parent)  # SQLite syncs the names in it, but not its own
         except OSError as error:
             raise TargetError(f"{self.path.parent} cannot be made: {error.strerror}") from error
+        first = self._identity()  # before it is opened, so that another file in its place is not taken for it
         async with _connect(self.name, self._uri("rwc")) as connection:
+            first = first or self._identity()
             is_there = await connection.has_table(dataset)
             [[mode]] = await connection.run("PRAGMA journal_mode = WAL")
             if mode != "wal":
@@ -125,7 +127,9 @@ class SqliteTarget:
                     await connection.run(create_table(dataset))
                 await connection.run("COMMIT")
             await connection.trust_own(dataset)
-            table = _SqliteTable(connection, dataset, identity=self._identity)
+            table = _SqliteTable(
+                connection, dataset, is_in_place=lambda: first is not None and self._identity() == first
+            )
             await table.look()
             yield table
 
@@ -275,7 +279,7 @@ async def _connect(name: str, uri: str) -> AsyncIterator[_Connection]:
 class _SqliteTable:
     """A table, and under it, where a load is only tried, the real one: it hides the records there that have its keys.
 
-    `identity` tells which file has the table's name now; it is to stay the same.
+    `is_in_place` tells whether the file that was opened still has its name.
     """
 
     def __init__(
@@ -283,12 +287,12 @@ class _SqliteTable:
         connection: _Connection,
         dataset: Dataset,
         lower: str | None = None,
-        identity: Callable[[], object] = lambda: None,
+        is_in_place: Callable[[], bool] = lambda: True,
     ) -> None:
         self.had_records = False
         self._version: object = None
         self._connection, self._dataset = connection, dataset
-        self._identity, self._first_identity = identity, identity()
+        self._is_in_place = is_in_place
         self._columns = ", ".join(map(quoted, dataset.names))
         self._key = listed(dataset.key_group)
         self._name = f"main.{quoted(dataset.table)}"
@@ -314,7 +318,7 @@ class _SqliteTable:
             if version != self._version:
                 self.had_records = True  # another program has written meanwhile
             yield
-            if self._identity() != self._first_identity:
+            if not self._is_in_place():
                 raise TargetError(f"{self._connection.name} was removed or replaced while it was written to")
             await self._connection.run("COMMIT")
         except BaseException:
