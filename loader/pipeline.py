@@ -377,7 +377,7 @@ class _Lane:
             if not self._problem:
                 settled, absent = await self._settled(portion.parsed)
                 async with self._writer:
-                    await to_its_end(self._commit(portion, settled, absent, table))
+                    await to_its_end(self._commit(portion, settled, absent, table), table.hurry)
         except LoaderError as error:
             self._problem = error
         finally:

@@ -451,6 +451,9 @@ class PausingTable:
         await self.schedule.linger(self.name)
         await self.schedule.pause(self.name, can_fail=False)
 
+    def hurry(self) -> None:
+        self.inner.hurry()
+
     async def find(self, claims: Mapping[Group, Sequence[object]]) -> list[Record]:
         await self.schedule.pause(self.name)
         found = await self.inner.find(claims)

@@ -1,7 +1,7 @@
 """Where records are kept: the contract, and how its steps are awaited."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
@@ -12,14 +12,22 @@ from loader.core.restoring import Contests
 
 _T = TypeVar("_T")
 
+PATIENCE = 0.3
+"""Seconds after which a step that is cancelled is hurried, again and again."""
 
-async def to_its_end(step: Awaitable[_T]) -> _T:
-    """Await a step that is not to be left half done: a cancellation, even a second, takes effect when it is over."""
+
+async def to_its_end(step: Awaitable[_T], hurry: Callable[[], object] = lambda: None) -> _T:
+    """Await a step that is not to be left half done: a cancellation, even a second, takes effect when it is over.
+
+    If that takes long, `hurry` is called.
+    """
     task = asyncio.ensure_future(step)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
-            await asyncio.wait([task])
+            _, unfinished = await asyncio.wait([task], timeout=PATIENCE if cancelled else None)
+            if unfinished:
+                hurry()
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled:
@@ -46,6 +54,9 @@ class Table(Protocol):
 
     def transaction(self) -> AbstractAsyncContextManager[None]:
         """All that is done inside happens at its end, durably, or not at all; nobody else writes meanwhile."""
+
+    def hurry(self) -> None:
+        """Have a transaction end soon: break off a statement that takes long, and wait for no lock."""
 
     async def find(self, claims: Mapping[Group, Sequence[object]]) -> list[Record]:
         """The records that hold one of these values; each once."""

@@ -8,10 +8,11 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import aiosqlite
-from attrs import frozen
+from attrs import define, frozen
 
 from loader.core.dataset import Dataset
 from loader.core.errors import TargetError
@@ -24,6 +25,9 @@ from loader.targets.tables import compared, create_table, listed, misfit, quoted
 
 BUSY_SECONDS = 5.0
 """How long another program may hold a lock that is wanted."""
+
+_BUSY_STEP = 0.1
+"""How long SQLite itself waits for it at a time, while nothing can be told to it; also where it thinks it is no use."""
 
 _VARIABLES = 32_766  # SQLITE_MAX_VARIABLE_NUMBER
 _WRITTEN = 1024
@@ -183,17 +187,34 @@ class _Nothing:
         yield
 
 
-@frozen
+@define
 class _Connection:
     """A connection to a database, whose faults it translates."""
 
     name: str
     sqlite: aiosqlite.Connection
+    interrupt: Callable[[], None]
+    is_hurried: bool = False
 
     async def run(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
-        """Run one statement and return its rows, in one trip to the thread of the connection."""
-        with _own_faults(self.name):
-            return list(await self.sqlite.execute_fetchall(statement, parameters))
+        """Run one statement and return its rows, in one trip to the thread of the connection, unless it has to wait."""
+        until = monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                with _own_faults(self.name):
+                    return list(await self.sqlite.execute_fetchall(statement, parameters))
+            except _LockedError:
+                if self.is_hurried or monotonic() > until:
+                    raise
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:  # the thread knows nothing of it
+                self.hurry()
+                raise
+
+    def hurry(self) -> None:
+        """Wait for no lock any more, and break off the statement that is being run, if there is one."""
+        self.is_hurried = True
+        self.interrupt()
 
     async def write(self, statement: str, portions: Iterator[Sequence[object]]) -> int:
         """Run one statement for each portion of parameters, in one trip, and return how many rows it wrote in all."""
@@ -249,6 +270,10 @@ class _ConstraintError(TargetError):
     """A constraint of a table does not allow for what was to be written."""
 
 
+class _LockedError(TargetError):
+    """Another program holds a lock."""
+
+
 @contextmanager
 def _own_faults(name: str) -> Iterator[None]:
     try:
@@ -257,22 +282,27 @@ def _own_faults(name: str) -> Iterator[None]:
         raise _ConstraintError(f"{name}: {error}: the table allows for less than the dataset; {_ELSEWHERE}") from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0)
-        raise TargetError(f"{name}: {_WAYS_OUT.get(code) or _WAYS_OUT.get(code & 0xFF, error)}") from error
+        kind = _LockedError if code & 0xFF == sqlite3.SQLITE_BUSY else TargetError
+        raise kind(f"{name}: {_WAYS_OUT.get(code) or _WAYS_OUT.get(code & 0xFF, error)}") from error
 
 
 @asynccontextmanager
 async def _connect(name: str, uri: str) -> AsyncIterator[_Connection]:
+    timeout = min(_BUSY_STEP, BUSY_SECONDS)
     connect = partial(
-        sqlite3.connect, uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS, cached_statements=_CACHED
+        sqlite3.connect, uri, uri=True, isolation_level=None, timeout=timeout, cached_statements=_CACHED
     )
     with _own_faults(name):  # first without aiosqlite, whose thread outlives the event loop if it cannot connect
         opened = connect(check_same_thread=False)  # it does not read yet
     with closing(opened):  # also where no thread can be had
         connection = aiosqlite.Connection(lambda: opened, iter_chunk_size=1)
+        made = _Connection(name, connection, opened.interrupt)
         try:
             await to_its_end(connection)
-            yield _Connection(name, connection)
+            yield made
         finally:
+            if made.is_hurried:  # else SQLite remembers that at the close, and does not put its log in order
+                await to_its_end(connection.execute_fetchall("SELECT 1"))
             await to_its_end(connection.close())
 
 
@@ -311,11 +341,9 @@ class _SqliteTable:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        _, version = await _in_turn(
-            self._connection.run("BEGIN IMMEDIATE"), self._connection.run("PRAGMA data_version")
-        )
+        await self._connection.run("BEGIN IMMEDIATE")
         try:
-            if version != self._version:
+            if await self._connection.run("PRAGMA data_version") != self._version:
                 self.had_records = True  # another program has written meanwhile
             yield
             if not self._is_in_place():
@@ -325,6 +353,9 @@ class _SqliteTable:
             if self._connection.sqlite.in_transaction:  # after some faults SQLite has rolled back already
                 await self._connection.run("ROLLBACK")
             raise
+
+    def hurry(self) -> None:
+        self._connection.hurry()
 
     async def find(self, claims: Mapping[Group, Sequence[object]]) -> list[Record]:
         found: dict[Record, None] = {}

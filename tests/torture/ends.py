@@ -81,12 +81,12 @@ def check_told(done: Done, *names: str) -> None:
         assert any(name in cause for name in names), f"{cause!r} names none of {names}"
 
 
-def check_intact(directory: Path | str = ".", before: Mapping[str, int] | None = None) -> None:
+def check_intact(before: Mapping[str, int] | None = None) -> None:
     """Each database is sound, no order refers to nothing, and a result that is there counts what was stored.
 
     `before` says how many records the databases held already.
     """
-    kept = {name: _sound(Path(directory, f"{name}.db"), name) for name in NAMES}
+    kept = {name: _sound(Path(f"{name}.db"), name) for name in NAMES}
     users, products = ({row[0] for row in kept[name]} for name in ("users", "products"))
     assert not [row for row in kept["orders"] if row[1] not in users or row[2] not in products], "dangling orders"
     if not Path("result.json").exists():
@@ -106,8 +106,8 @@ def _sound(path: Path, name: str) -> list[tuple[Any, ...]]:
         return connection.execute(f"SELECT * FROM {name}").fetchall() if (name,) in tables else []
 
 
-def check_finished_by_running_again(files: Files, directory: Path | str = ".") -> None:
+def check_finished_by_running_again(files: Files) -> None:
     """The same command ends as if nothing had been."""
-    assert main(["-qq", "--data", str(files.path), "--into", str(directory)]) == 1
-    assert [rows(name, directory) for name in NAMES] == files.databases
+    assert main(["-qq", "--data", str(files.path)]) == 1
+    assert [rows(name) for name in NAMES] == files.databases
     assert {path.name: path.read_bytes() for path in Path("rejects").iterdir()} == files.rejects

@@ -1,0 +1,219 @@
+"""SIGINT, SIGTERM and SIGHUP at any moment: out soon, with the right code, and all that was left behind in order."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from attrs import define, field
+
+from tests.test_cli import command, environment, locked, of, result, rows, wait_until, write
+from tests.torture import some
+from tests.torture.ends import Files, _place, check_finished_by_running_again, check_intact, files
+
+__all__ = ["_place", "files"]
+
+SOON = 3.0
+"""Seconds within which a signal has ended the load; on a machine that has nothing else to do, one is enough."""
+
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+SIGNALS = list(CODES)
+HIDE, SHOW = b"\x1b[?25l", b"\x1b[?25h"
+
+
+@define
+class OnTerminal:
+    """The program on a pseudo-terminal, and all that came there."""
+
+    process: "subprocess.Popen[bytes]"
+    seen: bytearray = field(factory=bytearray)
+
+    def ends(self, code: int, before: float) -> None:
+        """It ends in time, with a code, the cursor is there, and no process of its own is left."""
+        assert self.process.wait(max(before - time.monotonic(), 0.01)) == code, bytes(self.seen)
+        wait_until(self._is_gone, SOON)
+
+    def _is_gone(self) -> bool:
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    @property
+    def has_cursor(self) -> bool:
+        return self.seen.rfind(SHOW) >= self.seen.rfind(HIDE)
+
+
+@contextmanager
+def on_terminal(*arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator[OnTerminal]:
+    """The program at work on a pseudo-terminal, in a process group of its own; it is not left behind."""
+    ours, theirs = os.openpty()
+
+    def read() -> None:
+        with suppress(OSError):  # so Linux tells that the other side was closed
+            while piece := os.read(ours, 2**16):
+                one.seen.extend(piece)
+
+    with subprocess.Popen(
+        command(*arguments),
+        env=environment(TERM="xterm", COLUMNS="100"),
+        stdin=stdin,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    ) as process:
+        os.close(theirs)
+        one = OnTerminal(process)
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            yield one
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            reader.join()
+            os.close(ours)
+
+
+INSTANTS = [(SIGNALS[seed % 3], seed) for seed in range(50)]
+
+
+@pytest.mark.parametrize(("number", "seed"), some(INSTANTS, 5))
+def test_at_any_moment(number: signal.Signals, seed: int, files: Files) -> None:
+    """The load ends in order, or was done; the result counts what the databases hold, and running again finishes it."""
+    chance = random.Random(seed)
+    with on_terminal("--data", str(files.path), "--jobs", str(seed % 2)) as one:
+        wait_until(lambda: HIDE in one.seen)
+        time.sleep(chance.uniform(0, 0.35))
+        one.process.send_signal(number)
+        code = one.process.wait(SOON)
+        if code != CODES[number]:  # it came when all was loaded, or even behind the last line
+            assert code in (1, -number)
+            assert result()["run"]["exit_code"] == 1
+        else:
+            assert result()["run"]["status"] == "interrupted"
+        one.ends(code, time.monotonic())
+    assert one.has_cursor
+    assert b"Traceback" not in one.seen
+    check_intact()
+    assert not list(Path().rglob(".*"))
+    check_finished_by_running_again(files)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("live", some(["never", "always"], 1))
+def test_while_stdin_idles(number: signal.Signals, live: str) -> None:
+    """What came through the pipe is stored, and the signal does not wait for more of it."""
+    reading, writing = os.pipe()
+    try:
+        with on_terminal("users=-", "--format", "csv", "--live", live, stdin=reading) as one:
+            os.write(writing, b"id,name,email\n1,Ann,ann@x.io\n2,Be")
+            wait_until(lambda: Path("users.db-wal").exists() and Path("users.db-wal").stat().st_size and _is_idle())
+            one.process.send_signal(number)
+            one.ends(CODES[number], time.monotonic() + SOON)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert one.has_cursor
+    assert of(result(), "users")["inserted"] == len(rows("users")) == 1
+
+
+def test_one_that_another_thread_takes() -> None:
+    """Whichever thread the system gives a signal to, the event loop wakes up for it, though nothing else happens."""
+    script = (
+        "import signal, sys, threading, time; from loader.cli import main\n"
+        "def take():\n"
+        "    time.sleep(0.7)\n"
+        "    signal.pthread_kill(threading.get_ident(), signal.SIGINT)\n"
+        "threading.Thread(target=take, daemon=True).start()\n"
+        "sys.exit(main(['-qq', 'users=-', '--format', 'csv']))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], env=environment(), stdin=subprocess.PIPE) as process:
+        try:
+            assert process.wait(0.7 + SOON) == CODES[signal.SIGINT]
+        finally:
+            process.kill()
+
+
+def _is_idle() -> bool:
+    with closing(sqlite3.connect("users.db")) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
+        return bool(tables) and connection.execute("SELECT count(*) FROM users").fetchone() == (1,)
+
+
+SLOW = """
+CREATE TRIGGER slow AFTER INSERT ON users BEGIN
+    SELECT count(*) FROM (
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1e9) SELECT i FROM n
+    );
+END
+"""
+
+
+@pytest.mark.parametrize("number", some(SIGNALS, 1))
+def test_during_a_long_statement(number: signal.Signals) -> None:
+    """A statement that would take minutes is broken off, and its batch is not there."""
+    write("empty/users.csv", "id,name,email")
+    assert subprocess.run(command("-qq", "-d", "empty", "users"), env=environment(), check=False).returncode == 0
+    with closing(sqlite3.connect("users.db")) as connection:
+        connection.executescript(SLOW)
+    with on_terminal("users") as one:
+        wait_until(lambda: HIDE in one.seen)
+        time.sleep(0.3)
+        one.process.send_signal(number)
+        one.ends(CODES[number], time.monotonic() + SOON)
+    assert one.has_cursor
+    assert of(result(), "users")["inserted"] == len(rows("users")) == 0
+    assert of(result(), "users")["untried"] == of(result(), "users")["read"] == 10
+
+
+@pytest.mark.parametrize("number", some(SIGNALS, 1))
+def test_while_another_program_holds_a_lock(number: signal.Signals) -> None:
+    """A lock that is waited for is given up."""
+    subprocess.run(command("-qq", "users"), env=environment(), check=False)
+    write("data/users.csv", "id,name,email", "11,New,new@x.io")
+    with locked("users.db"), on_terminal("users") as one:
+        wait_until(lambda: HIDE in one.seen)
+        time.sleep(0.3)
+        one.process.send_signal(number)
+        one.ends(CODES[number], time.monotonic() + SOON)
+    assert one.has_cursor
+    assert len(rows("users")) == 8
+
+
+@pytest.mark.parametrize("number", some(SIGNALS, 1))
+@pytest.mark.parametrize("jobs", ["0", "2"])
+def test_a_second_one_ends_at_once(number: signal.Signals, jobs: str) -> None:
+    """Where the first has to wait, here for a model that takes its time, the second does not."""
+    write(
+        "slow.py",
+        "import time",
+        "from attrs import define, field",
+        "from loader import Dataset",
+        "@define",
+        "class User:",
+        "    id: int = field(validator=lambda *_: time.sleep(60))",
+        "    name: str",
+        "    email: str",
+        "USERS = Dataset(name='users', model=User, key='id')",
+    )
+    with on_terminal("users", "--models", "slow.py", "--jobs", jobs) as one:
+        wait_until(lambda: HIDE in one.seen)
+        time.sleep(0.3)
+        one.process.send_signal(number)
+        time.sleep(0.3)
+        assert one.process.poll() is None
+        one.process.send_signal(signal.SIGINT)
+        one.ends(130, time.monotonic() + SOON)
+    assert one.has_cursor
+    assert not rows("users")
