@@ -10,11 +10,12 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -183,6 +184,26 @@ def _complain(err: IO[str], text: str, error: BaseException, verbose: bool) -> N
         err.flush()
 
 
+@asynccontextmanager
+async def _woken_by_signals() -> AsyncIterator[None]:
+    """Let the event loop wake up for a signal, whenever it comes and whichever thread it is given to."""
+    if sys.platform == "win32":  # there the loop sees to it itself
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    bell, rope = socket.socketpair()
+    with bell, rope:
+        bell.setblocking(False)
+        rope.setblocking(False)
+        loop.add_reader(bell, bell.recv, 4096)
+        before = signal.set_wakeup_fd(rope.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            loop.remove_reader(bell)
+
+
 class _Command:
     """One run of the command line. Raises UsageError before anything is done, if it cannot be done."""
 
@@ -301,7 +322,7 @@ class _Command:
 
     async def _load(self, executor: Executor) -> None:
         settings = self._settings
-        async with self._view.running() if isinstance(self._view, LiveView) else nullcontext():
+        async with _woken_by_signals(), self._view.running() if isinstance(self._view, LiveView) else nullcontext():
             loading = asyncio.create_task(
                 verify(self._jobs, names=self._verified, observe=self._tell)
                 if settings["verify"]
