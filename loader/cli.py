@@ -270,8 +270,13 @@ class _Command:
             if problem:
                 _complain(self._err, problem.detail, problem, self._settings["verbose"])
         if self._settings["quiet"] < 2:
-            with suppress(OSError, ValueError):  # nobody reads it
+            try:
                 self._summarise(console(self._err if self._result_on_stdout else self._out, self._settings["color"]))
+            except (OSError, ValueError):  # nobody reads it
+                pass
+            except Exception as error:  # what was loaded does not depend on the display
+                text = f"a bug in loader, please report it: the summary cannot be shown: {error!r}"
+                _complain(self._err, text, error, self._settings["verbose"])
         return self._exit_code
 
     @contextmanager

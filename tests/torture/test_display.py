@@ -1,0 +1,266 @@
+"""Terminals and streams of all kinds: the load is completed, and the exit code tells of the data or of the result."""
+
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from loader.cli import main
+from tests.test_cli import command, environment, result, stored, totals
+from tests.torture import some
+from tests.torture.ends import HANG, Files, _place, check_intact, files
+
+__all__ = ["_place", "files"]
+
+TOTALS = {"read": 30, "inserted": 22, "rejected": 8}
+
+# --- streams ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _gone() -> Iterator[int]:
+    """A pipe that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        yield writer
+    finally:
+        os.close(writer)
+
+
+@contextmanager
+def _terminal() -> Iterator[int]:
+    """A pseudo-terminal, whose other side is read."""
+    ours, theirs = pty.openpty()
+
+    def read() -> None:
+        with suppress(OSError):
+            while os.read(ours, 2**16):
+                pass
+
+    reader = Thread(target=read)
+    reader.start()
+    try:
+        yield theirs
+    finally:
+        os.close(theirs)
+        reader.join(HANG)
+        os.close(ours)
+
+
+@contextmanager
+def _hung_up() -> Iterator[int]:
+    """A pseudo-terminal whose other side was closed."""
+    ours, theirs = pty.openpty()
+    os.close(ours)
+    try:
+        yield theirs
+    finally:
+        os.close(theirs)
+
+
+STREAMS: Mapping[str, Any] = {
+    "closed": None,
+    "full": "/dev/full",
+    "gone": _gone,
+    "hung up": _hung_up,
+    "terminal": _terminal,
+    "file": "stream",
+}
+TAKES = {"terminal", "file"}
+EXPORTS = {"result.json": "result.json", "-": None, "/dev/full": "/dev/full", "none": None}
+CASES = [
+    (out, err, export, live) for out in STREAMS for err in STREAMS for export in EXPORTS for live in ("auto", "always")
+]
+
+
+def _close(descriptors: list[int]) -> None:
+    for each in descriptors:
+        os.close(each)
+
+
+def run(out: str, err: str, *arguments: str) -> int:
+    """Run the program with streams of these kinds; its exit code."""
+    with ExitStack() as stack:
+        streams: dict[str, Any] = {}
+        closed: list[int] = []
+        for number, (name, kind) in enumerate((("stdout", out), ("stderr", err)), 1):
+            how = STREAMS[kind]
+            if how is None:
+                closed.append(number)
+            elif isinstance(how, str):
+                streams[name] = stack.enter_context(open(how if how != "stream" else name, "wb"))
+            else:
+                streams[name] = stack.enter_context(how())
+        return subprocess.run(
+            command(*arguments),
+            env=environment(TERM="xterm"),
+            stdin=subprocess.DEVNULL,
+            timeout=HANG,
+            check=False,
+            preexec_fn=partial(_close, closed),
+            **streams,
+        ).returncode
+
+
+@pytest.mark.parametrize(("out", "err", "export", "live"), some(CASES, 4))
+def test_streams_of_all_kinds(out: str, err: str, export: str, live: str) -> None:
+    """The load has the same end; only a result that could not be written where it was wanted makes the code a 3."""
+    code = run(out, err, "--export", export, "--live", live, "--max-rejects", "4")
+    is_written = out in TAKES if export == "-" else export != "/dev/full"
+    assert code == (0 if is_written else 3)
+    check_intact()
+    assert stored() == (8, 8, 6)
+    assert {path.name for path in Path("rejects").iterdir()} == {"users.csv", "products.csv", "orders.csv"}
+    if export == "result.json":
+        assert totals(result()) == TOTALS
+    if export == "-" and out == "file":
+        assert totals(result("stdout")) == TOTALS
+    if err == "file":
+        told = Path("stderr").read_text(encoding="utf-8")
+        assert "Traceback" not in told
+        assert is_written == ("loader: " not in told)
+        assert is_written or "cannot be written" in told
+
+
+@pytest.mark.parametrize("arguments", some(["", "-q", "--export -", "--live always", "--export - -qq"], 1))
+def test_a_reader_that_has_enough(arguments: str, files: Files) -> None:
+    """Piped into `head -1`, and with a result longer than a pipe holds, the program is silent about it."""
+    line = f"{{ {' '.join(command('--data', str(files.path)))} {arguments}; echo $? >code; }} | head -1"
+    done = subprocess.run(line, shell=True, env=environment(), capture_output=True, timeout=HANG, check=True)
+    assert b"Traceback" not in done.stderr
+    assert Path("code").read_text(encoding="utf-8") == ("3\n" if "--export -" in arguments else "1\n")
+    check_intact()
+    assert tuple(map(len, files.databases)) == stored()
+
+
+# --- terminals -------------------------------------------------------------------------------------------------------
+
+TERMINALS: list[Mapping[str, str]] = [
+    *({"COLUMNS": columns, "LINES": lines} for columns in ("0", "1", "10", "99999", "x") for lines in ("0", "24")),
+    {"TERM": "dumb"},
+    {"TERM": ""},
+    {"TERM": "no such terminal"},
+    {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+    {"LC_ALL": "C", "PYTHONIOENCODING": "", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    {"LC_ALL": "POSIX", "PYTHONIOENCODING": "latin-1"},
+    {"LC_ALL": "no_SUCH.locale", "PYTHONIOENCODING": ""},
+    {"NO_COLOR": "1", "FORCE_COLOR": "1"},
+    {"PYTHONUNBUFFERED": "1"},
+    {"HOME": "", "LANG": ""},
+]
+
+
+@pytest.mark.parametrize("env", some(TERMINALS, 3), ids=str)
+@pytest.mark.parametrize("live", some(["auto", "always"], 1))
+@pytest.mark.parametrize("on", some([_terminal, None], 1))
+def test_terminals_of_all_kinds(env: Mapping[str, str], live: str, on: Any) -> None:
+    """Whatever the environment says of it, the load ends as it should, and the plain words can be read."""
+    Path("data/users.csv").write_text("id,name,email\n1,Zoë \U0001f600,zoe@x.io\n2,é,é\n", encoding="utf-8")
+    with on() if on else open("stderr", "wb") as stderr, open("stdout", "wb") as stdout:
+        done = subprocess.run(
+            command("--live", live),
+            env=environment(**{"TERM": "xterm", **env}),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            timeout=HANG,
+            check=False,
+        )
+    assert done.returncode == 1
+    check_intact()
+    assert stored() == (1, 8, 1)
+    text = Path("stdout").read_bytes()
+    assert b"users" in text
+    assert b"Traceback" not in text
+    assert "ascii" not in env.values() or text.isascii()
+
+
+SIZES = [(0, 0), (1, 1), (3, 200), (10, 2), (500, 1), (65_535, 65_535), (40, 24), (120, 50)]
+
+
+@pytest.mark.parametrize("seed", some(range(10), 1))
+def test_a_terminal_that_is_resized(seed: int, files: Files) -> None:
+    """Made wider and narrower all the while, the live table is drawn to the end, and the cursor is back."""
+    ours, theirs = pty.openpty()
+    seen = bytearray()
+
+    def read() -> None:
+        with suppress(OSError):
+            while piece := os.read(ours, 2**16):
+                seen.extend(piece)
+
+    reader = Thread(target=read)
+    reader.start()
+    with subprocess.Popen(
+        command("--data", str(files.path)), env=environment(TERM="xterm"), stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        at = seed
+        end = time.monotonic() + HANG
+        while process.poll() is None:
+            assert time.monotonic() < end, "the program hangs"
+            columns, lines = SIZES[at % len(SIZES)]
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+            if b"\x1b[?25l" in seen:
+                process.send_signal(signal.SIGWINCH)
+            at += 1
+            time.sleep(0.02)
+    os.close(theirs)
+    reader.join(HANG)
+    os.close(ours)
+    assert process.returncode == 1
+    assert seen.rfind(b"\x1b[?25h") > seen.rfind(b"\x1b[?25l") >= 0
+    assert b"Traceback" not in seen
+    check_intact()
+    assert tuple(map(len, files.databases)) == stored()
+
+
+# --- renderers that raise --------------------------------------------------------------------------------------------
+
+RENDERERS = [
+    "loader.view.LiveView.frame",
+    "loader.view.LiveView.__call__",
+    "loader.view.LiveView._lanes",
+    "loader.view.PlainView.__call__",
+    "loader.view.PlainView._say",
+    "loader.view.safe",
+    "loader.view._final_table",
+    "loader.view._whys",
+    "loader.cli.summary",
+    "rich.live.Live.start",
+    "rich.live.Live.stop",
+    "rich.live.Live.update",
+    "rich.console.Console.print",
+    "rich.console.Console.show_cursor",
+    "rich.console.Console.render_lines",
+    "rich.table.Table.__rich_console__",
+]
+ERRORS = [ZeroDivisionError("broken"), UnicodeEncodeError("ascii", "é", 0, 1, "broken"), BrokenPipeError(), KeyError(1)]
+
+
+@pytest.mark.parametrize("renderer", some(RENDERERS, 8))
+@pytest.mark.parametrize("live", ["always", "never"])
+@pytest.mark.parametrize("error", some(ERRORS, 1), ids=repr)
+def test_a_renderer_that_raises(renderer: str, live: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever draws or prints fails with whatever: the load and its exit code are as if it did not."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(renderer, fail)
+    assert main(["--live", live]) == 1
+    check_intact()
+    assert stored() == (8, 8, 6)
+    assert totals(result()) == TOTALS
