@@ -262,7 +262,10 @@ class _Command:
             jobs = 0 if self._settings["verify"] else self._settings["jobs"]
             jobs = self._jobs_that_pay() if jobs is None else jobs
             with processes(jobs) if jobs else Here() as executor:
-                asyncio.run(self._load(executor))
+                try:
+                    asyncio.run(self._load(executor))
+                finally:
+                    end_processes()  # the pool would wait for what nobody wants now; for ever, if one was killed
             if self._rejects:
                 self._report.outputs += self._rejects.problems
             self._export()

@@ -6,10 +6,11 @@ import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
 from threading import Thread
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,7 +70,26 @@ def processes(number: int) -> Executor:
     method = "fork" if sys.platform == "linux" else "spawn"
     pool = ProcessPoolExecutor(number, multiprocessing.get_context(method), initializer=_begin)
     pool.submit(_begin)  # so that they are all there before there are threads
+    Thread(target=_end_together, args=(pool,), daemon=True).start()
     return pool
+
+
+def _end_together(pool: Any) -> None:
+    """If a process is killed, end the others, and the pool's wait for what was to come from it.
+
+    The pool looks after its processes only between results: the rest of a result within which one was killed is waited
+    for for ever, as the pool itself holds open the pipe that it would have come through.
+    """
+    from multiprocessing.connection import wait
+
+    pipe = pool._result_queue._writer
+    while begun := list((pool._processes or {}).values()):
+        with suppress(OSError, ValueError):  # closed meanwhile
+            if wait([each.sentinel for each in begun], timeout=0.2):
+                for each in begun:
+                    each.kill()
+                pipe.close()
+                return
 
 
 def end_processes() -> None:

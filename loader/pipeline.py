@@ -319,13 +319,13 @@ class _Lane:
         begins = 0
         for source, rowset in zip(self._job.sources, rowsets, strict=True):
             rows_before = 0
-            async with aclosing(self._parsed(rowset)) as blocks:
+            async with aclosing(self._parsed(source, rowset)) as blocks:
                 async for block, content in blocks:
                     yield _Portion(source, rowset.reader, block, content, rows_before, begins + block.end)
                     rows_before += len(content.batch)
             begins += rowset.size
 
-    async def _parsed(self, rowset: Rowset) -> AsyncGenerator[tuple[Block, Parsed], None]:
+    async def _parsed(self, source: Source, rowset: Rowset) -> AsyncGenerator[tuple[Block, Parsed], None]:
         """The blocks of a source, each with what is in it; some are parsed ahead, while others are committed."""
         begun: asyncio.Queue[tuple[Block, asyncio.Future[Parsed]] | Exception | None] = asyncio.Queue(BLOCKS_AHEAD)
         ahead: set[asyncio.Future[Parsed]] = set()
@@ -359,7 +359,7 @@ class _Lane:
                 yield block, await parsing
         except BrokenExecutor as error:
             raise ParsingError(
-                "a process that parses was ended from outside, perhaps for want of memory: "
+                f"{source.name}: a process that parses was ended from outside, perhaps for want of memory: "
                 "run again, with fewer --jobs or none (0)"
             ) from error
         finally:

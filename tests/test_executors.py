@@ -3,9 +3,11 @@
 import asyncio
 import os
 import signal
+import struct
 import subprocess
+import sys
 import time
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,20 @@ def test_who_is_cancelled_takes_no_place(is_served: bool) -> None:
         await asyncio.wait_for(turns.take(0), 5)
 
     asyncio.run(main())
+
+
+def _die_within_the_result() -> None:
+    """Send the beginning of a result through the pipe of the pool, as it would do it itself, and be killed."""
+    pipe = sys._getframe(1).f_locals["result_queue"]._writer
+    os.write(pipe.fileno(), struct.pack("!i", 1_000) + b"the first of a thousand bytes")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_process_that_is_killed_within_its_result_is_noticed(number: int) -> None:
+    """Though the beginning of the result has come, the rest is not waited for; nor is another process."""
+    with processes(number) as made, pytest.raises(BrokenExecutor):
+        made.submit(_die_within_the_result).result(10)
 
 
 def test_processes_change_nothing(big: Path) -> None:
