@@ -231,6 +231,13 @@ class _Connection:
             with _own_faults(self.name):
                 rows = list(await cursor.fetchmany(_PORTION))
 
+    async def close(self) -> None:
+        try:
+            if self.is_hurried:  # else SQLite remembers that it was interrupted, and does not put its log in order
+                await self.sqlite.execute_fetchall("SELECT 1")
+        finally:
+            await self.sqlite.close()
+
     async def has_table(self, dataset: Dataset, schema: str = "main") -> bool:
         """Whether the table of a dataset is there; TargetError if it is, and does not fit."""
         found = await self.run(
@@ -301,9 +308,7 @@ async def _connect(name: str, uri: str) -> AsyncIterator[_Connection]:
             await to_its_end(connection)
             yield made
         finally:
-            if made.is_hurried:  # else SQLite remembers that at the close, and does not put its log in order
-                await to_its_end(connection.execute_fetchall("SELECT 1"))
-            await to_its_end(connection.close())
+            await to_its_end(made.close())
 
 
 class _SqliteTable:
