@@ -67,6 +67,20 @@ MUTANTS: Mapping[str, Mutant] = {
     "verify takes any value for one of its type": Mutant(
         "loader.core.restoring:_draft", {"value = each.restored(kept)": "value = kept"}
     ),
+    "commit not shielded": Mutant(
+        "loader.pipeline:_Lane._carry",
+        {
+            "await to_its_end(self._commit(portion, settled, absent, table), table.hurry)": (
+                "await self._commit(portion, settled, absent, table)"
+            )
+        },
+    ),
+    "gather swallows exceptions": Mutant(
+        "loader.pipeline:load",
+        {"await asyncio.gather(*lanes)\n": "await asyncio.gather(*lanes, return_exceptions=True)\n"},
+    ),
+    "a lane's problem is ignored": Mutant("loader.pipeline:_Lane._load", {"raise self._problem": "pass"}),
+    "OR REPLACE": Mutant("loader.targets.sqlite:_SqliteTable._write", {"INSERT OR ABORT": "INSERT OR REPLACE"}),
 }
 
 

@@ -115,7 +115,7 @@ def run(out: str, err: str, *arguments: str) -> int:
         ).returncode
 
 
-@pytest.mark.parametrize(("out", "err", "export", "live"), some(CASES, 4))
+@pytest.mark.parametrize(("out", "err", "export", "live"), some(CASES, 3))
 def test_streams_of_all_kinds(out: str, err: str, export: str, live: str) -> None:
     """The load has the same end; only a result that could not be written where it was wanted makes the code a 3."""
     code = run(out, err, "--export", export, "--live", live, "--max-rejects", "4")
@@ -163,7 +163,7 @@ TERMINALS: list[Mapping[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("env", some(TERMINALS, 3), ids=str)
+@pytest.mark.parametrize("env", some(TERMINALS, 2), ids=str)
 @pytest.mark.parametrize("live", some(["auto", "always"], 1))
 @pytest.mark.parametrize("on", some([_terminal, None], 1))
 def test_terminals_of_all_kinds(env: Mapping[str, str], live: str, on: Any) -> None:
