@@ -376,6 +376,8 @@ class _Command:
             self._report.outputs.append(error)
 
     def _print(self, text: str) -> None:
+        if sys.stdout is None:
+            raise OutputError("the result cannot be written to stdout: it is closed")
         try:
             self._out.write(text)
             self._out.flush()

@@ -113,7 +113,7 @@ def test_at_any_moment(number: signal.Signals, seed: int, files: Files) -> None:
             assert result()["run"]["status"] == "interrupted"
         one.ends(code, time.monotonic())
     assert one.has_cursor
-    assert b"Traceback" not in one.seen
+    assert b"Traceback" not in one.seen, one.seen.decode()
     check_intact()
     assert not list(Path().rglob(".*"))
     check_finished_by_running_again(files)
