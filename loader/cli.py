@@ -262,10 +262,8 @@ class _Command:
             jobs = 0 if self._settings["verify"] else self._settings["jobs"]
             jobs = self._jobs_that_pay() if jobs is None else jobs
             with processes(jobs) if jobs else Here() as executor:
-                try:
-                    asyncio.run(self._load(executor))
-                finally:
-                    end_processes()  # the pool would wait for what nobody wants now; for ever, if one was killed
+                asyncio.run(self._load(executor))
+                executor.shutdown(cancel_futures=True)  # nobody wants any more what was to be parsed ahead
             if self._rejects:
                 self._report.outputs += self._rejects.problems
             self._export()

@@ -78,7 +78,8 @@ def _end_together(pool: Any) -> None:
     """If a process is killed, end the others, and the pool's wait for what was to come from it.
 
     The pool looks after its processes only between results: the rest of a result within which one was killed is waited
-    for for ever, as the pool itself holds open the pipe that it would have come through.
+    for for ever, as the pool itself holds open the pipe that it would have come through. And it ends the others by
+    SIGTERM, which they leave to their parent.
     """
     from multiprocessing.connection import wait
 
