@@ -296,9 +296,7 @@ def _own_faults(name: str) -> Iterator[None]:
 @asynccontextmanager
 async def _connect(name: str, uri: str) -> AsyncIterator[_Connection]:
     timeout = min(_BUSY_STEP, BUSY_SECONDS)
-    connect = partial(
-        sqlite3.connect, uri, uri=True, isolation_level=None, timeout=timeout, cached_statements=_CACHED
-    )
+    connect = partial(sqlite3.connect, uri, uri=True, isolation_level=None, timeout=timeout, cached_statements=_CACHED)
     with _own_faults(name):  # first without aiosqlite, whose thread outlives the event loop if it cannot connect
         opened = connect(check_same_thread=False)  # it does not read yet
     with closing(opened):  # also where no thread can be had

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, closing, contextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from threading import Timer
@@ -22,7 +22,7 @@ from loader import FileSource, Job, SqliteTarget, run
 from loader.cli import main
 from loader.core.dataset import Dataset
 from loader.datasets import DATASETS
-from loader.targets import Lookup, Table
+from loader.targets import Table
 from loader.targets.sqlite import _SqliteTable
 from tests.benchmarks.generate import generate
 from tests.test_cli import NAMES, SAMPLE, command, environment, locked, result, rows, started, stored, wait_until, write
@@ -180,15 +180,10 @@ def test_a_disk_that_fails(call: str, error: str, when: str, files: Files) -> No
 
 
 @frozen
-class Bounded:
+class Bounded(SqliteTarget):
     """A database of a limited number of pages."""
 
-    path: Path
     most: int
-
-    @property
-    def name(self) -> str:
-        return str(self.path)
 
     @asynccontextmanager
     async def open(self, dataset: Dataset, check: bool) -> AsyncIterator[Table]:
@@ -196,9 +191,6 @@ class Bounded:
             assert isinstance(table, _SqliteTable)
             await table._connection.run(f"PRAGMA max_page_count = {self.most}")
             yield table
-
-    def lookup(self, dataset: Dataset, check: bool) -> AbstractAsyncContextManager[Lookup]:
-        return SqliteTarget(self.path).lookup(dataset, check)
 
 
 @pytest.mark.parametrize("share", some(range(2, 100, 3), 1))
