@@ -69,3 +69,10 @@ def test_it_can_be_run_as_a_script() -> None:
     arguments = [str(ROOT / "tests/benchmarks/generate.py"), "script", *sizes, "--faults", "0.05", "--seed", "1"]
     subprocess.run([sys.executable, *arguments], timeout=60, check=True)
     assert {path.name: path.read_bytes() for path in Path("script").iterdir()} == make("one")
+
+
+def test_keys_may_be_uuids() -> None:
+    """With the models beside the generator the files are loaded as those with integers are."""
+    generate(Path("uuids"), *SIZES.values(), faults=0.0, seed=1, form="csv", keys="uuids")
+    assert main(["-qq", "--data", "uuids", "--models", str(ROOT / "tests/benchmarks/uuids.py")]) == 0
+    assert [each["inserted"] for each in result()["datasets"]] == list(SIZES.values())

@@ -6,6 +6,7 @@ ado; only the rest, the contested, are gone through one by one.
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import compress, count
+from operator import ne
 
 from attrs import Factory, define, frozen
 
@@ -242,13 +243,10 @@ def _suspects(
         yield from _among(group.of_all(batch.records), missing.keys)
 
 
-def _repeated(values: Sequence[object]) -> Iterator[object]:
-    seen: set[object] = set()
-    for value in values:
-        if value in seen:
-            yield value
-        elif value is not None:
-            seen.add(value)
+def _repeated(values: Sequence[object]) -> set[object]:
+    """The values that stand there more than once."""
+    last = dict(zip(values, count(), strict=False))
+    return set(compress(values, map(ne, map(last.__getitem__, values), count()))) - {None}
 
 
 def _among(values: Sequence[object], some: Container[object]) -> Iterator[int]:

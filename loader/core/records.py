@@ -3,6 +3,7 @@
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import chain, compress
 from typing import Any, Literal, Protocol, Self, overload
 
@@ -205,23 +206,23 @@ class Batch:
         return Batch(
             self.records[: bisect_left(self.lines, line)],
             self.lines[: bisect_left(self.lines, line)],
-            self.drafts[: bisect_left(self.drafts, line, key=_line)],
+            self.drafts[: bisect_left(self._draft_lines, line)],
             self.origins,
         )
 
     def row_at(self, line: int) -> int:
         """How many rows stand before a line."""
-        return bisect_left(self.lines, line) + bisect_left(self.drafts, line, key=_line)
+        return bisect_left(self.lines, line) + bisect_left(self._draft_lines, line)
 
     def span(self, line: int) -> Span:
         """The span of the row that begins at a line."""
-        record, draft = bisect_right(self.lines, line), bisect_right(self.drafts, line, key=_line)
-        drafts = map(_line, self.drafts[draft : draft + 1])
-        return line, min(chain(self.lines[record : record + 1], drafts), default=None)
+        record, draft = bisect_right(self.lines, line), bisect_right(self._draft_lines, line)
+        following = chain(self.lines[record : record + 1], self._draft_lines[draft : draft + 1])
+        return line, min(following, default=None)
 
-
-def _line(draft: Draft) -> int:
-    return draft.line
+    @cached_property
+    def _draft_lines(self) -> list[int]:
+        return [draft.line for draft in self.drafts]
 
 
 @frozen

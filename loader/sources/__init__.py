@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -129,7 +129,7 @@ class FileSource:
     def rereadable(self) -> bool:
         return not self._is_read_once
 
-    @property
+    @cached_property
     def name(self) -> str:
         return name_of(self.path)
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from uuid import UUID
 
 Row = dict[str, str]
 Fault = Callable[[Row, Random, int], None]
@@ -48,24 +49,33 @@ ORDER_FAULTS: list[Fault] = [
 ]
 
 
-def users(count: int, random: Random) -> Iterator[Row]:
+KEYS: dict[str, Callable[[int], str]] = {
+    "integers": str,
+    "uuids": lambda at: str(UUID(int=at * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128)),
+}
+"""The key of the n-th user, product or order; UUIDs go with the models of uuids.py, and stand in no order."""
+
+
+def users(count: int, random: Random, key: Callable[[int], str] = str) -> Iterator[Row]:
     for at in range(1, count + 1):
-        yield {"id": str(at), "name": f"User {at}", "email": f"user{at}@example.com"}
+        yield {"id": key(at), "name": f"User {at}", "email": f"user{at}@example.com"}
 
 
-def products(count: int, random: Random) -> Iterator[Row]:
+def products(count: int, random: Random, key: Callable[[int], str] = str) -> Iterator[Row]:
     for at in range(1, count + 1):
         price = random.randrange(1, 1_000_000)
-        yield {"id": str(at), "name": f"Product {at}", "price": f"{price // 100}.{price % 100:02}"}
+        yield {"id": key(at), "name": f"Product {at}", "price": f"{price // 100}.{price % 100:02}"}
 
 
-def orders(count: int, user_count: int, product_count: int, random: Random) -> Iterator[Row]:
+def orders(
+    count: int, user_count: int, product_count: int, random: Random, key: Callable[[int], str] = str
+) -> Iterator[Row]:
     for at in range(1, count + 1):
         user, product = random.randrange(1, user_count + 1), random.randrange(1, product_count + 1)
         yield {
-            "id": str(at),
-            "user_id": str(user),
-            "product_id": str(product),
+            "id": key(at),
+            "user_id": key(user),
+            "product_id": key(product),
             "quantity": str(random.randrange(1, 10)),
         }
 
@@ -96,15 +106,22 @@ def write(path: Path, rows: Iterator[Row]) -> None:
 
 
 def generate(
-    directory: Path, user_count: int, product_count: int, order_count: int, faults: float, seed: int, form: str
+    directory: Path,
+    user_count: int,
+    product_count: int,
+    order_count: int,
+    faults: float,
+    seed: int,
+    form: str,
+    keys: str = "integers",
 ) -> None:
     """Write users, products and orders to a directory."""
     directory.mkdir(parents=True, exist_ok=True)
-    random = Random(seed)
+    random, key = Random(seed), KEYS[keys]
     made = {
-        "users": (users(user_count, random), USER_FAULTS),
-        "products": (products(product_count, random), PRODUCT_FAULTS),
-        "orders": (orders(order_count, user_count, product_count, random), ORDER_FAULTS),
+        "users": (users(user_count, random, key), USER_FAULTS),
+        "products": (products(product_count, random, key), PRODUCT_FAULTS),
+        "orders": (orders(order_count, user_count, product_count, random, key), ORDER_FAULTS),
     }
     for name, (rows, kinds) in made.items():
         write(directory / f"{name}.{form}", with_faults(rows, kinds, faults, random))
@@ -118,9 +135,12 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=200_000)
     parser.add_argument("--faults", type=float, default=0.01, help="share of the rows that are spoilt (0.01)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keys", choices=tuple(KEYS), default="integers")
     parser.add_argument("--format", choices=("csv", "json", "ndjson"), default="csv")
     given = parser.parse_args()
-    generate(given.directory, given.users, given.products, given.orders, given.faults, given.seed, given.format)
+    generate(
+        given.directory, given.users, given.products, given.orders, given.faults, given.seed, given.format, given.keys
+    )
 
 
 if __name__ == "__main__":
