@@ -12,7 +12,7 @@ from typing import Literal, TypedDict, Unpack, get_args
 
 from attrs import field, frozen
 
-from loader.core.claims import Parsed, claimed, parsed
+from loader.core.claims import Parsed, contested, parsed
 from loader.core.dataset import Dataset, in_reference_order
 from loader.core.errors import (
     LoaderError,
@@ -42,6 +42,8 @@ OnConflict = Literal["reject", "update"]
 
 BLOCKS_AHEAD = 4
 """How many blocks are parsed before it is their turn."""
+
+_TOLD_AT_ONCE = 64  # rejections, before others have their turn
 
 
 def _sources(given: Source | Path | str | Sequence[Source | Path | str]) -> Sequence[Source]:
@@ -239,6 +241,7 @@ class _Lane:
         self._stack = AsyncExitStack()
         self._read = self._rejected = 0
         self._pending = 0  # records read whose end has not been told
+        self._telling: asyncio.Future[None] | None = None  # of the rejections so far
         self._problem: LoaderError | None = None  # what keeps the dataset from being finished
 
     async def run(self) -> None:
@@ -246,7 +249,10 @@ class _Lane:
         status: Status = "interrupted"
         try:
             async with self._stack:
-                await self._load()
+                try:
+                    await self._load()
+                finally:
+                    await self._all_told()
             status = "complete"
         except LoaderError as error:
             self._problem = error
@@ -406,6 +412,7 @@ class _Lane:
 
     async def _missing_before(self, name: str, keys: KeySet) -> KeySet:
         """Those of the keys of the own dataset that are not there before this batch."""
+        await self._all_told()
         missing = keys - self._ledger.keys
         to_come = missing & self._to_come
         return to_come | await self._not_stored_earlier(name, missing - to_come)
@@ -460,14 +467,29 @@ class _Lane:
         self._ledger.had_records = table.had_records
         self._ledger.add(verdict.keys)
         self._pending -= len(batch)
+        self._rejected += len(verdict.refusals)
         self._tell(Committed(name, len(verdict.inserts), len(verdict.updates), verdict.unchanged))
-        for refusal, rejection in zip(verdict.refusals, portion.rejections(verdict.refusals), strict=True):
-            self._rejected += 1
-            if refusal.key is not None and self._ledger.room:
-                self._ledger.reject(Cause(name, refusal.key, rejection.place, rejection.reasons[0]))
-            self._tell(Rejected(name, rejection))
+        self._telling = asyncio.ensure_future(self._tell_of(verdict.refusals, portion, self._telling))
         if excess:
             self._problem = self._too_many_rejects()
+
+    async def _tell_of(
+        self, refusals: Sequence[Refusal], portion: _Portion, before: "asyncio.Future[None] | None"
+    ) -> None:
+        """Tell of rejections, after those before them; meanwhile the database is at work on the next batch."""
+        if before:
+            await before
+        for number, (refusal, rejection) in enumerate(zip(refusals, portion.rejections(refusals), strict=True), 1):
+            if refusal.key is not None and self._ledger.room:
+                cause = Cause(self._dataset.name, refusal.key, rejection.place, rejection.reasons[0])
+                self._ledger.reject(cause)
+            self._tell(Rejected(self._dataset.name, rejection))
+            if number % _TOLD_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    async def _all_told(self) -> None:
+        if self._telling:
+            await to_its_end(self._telling)
 
     async def _at_once(self, parsed: Parsed, differing: Sequence[int] | None, table: Table) -> Verdict | None:
         """The verdict on a batch that is stored as it stands, or is not contested at all; None if it is."""
@@ -477,7 +499,7 @@ class _Lane:
         if differing is not None and not differing:
             return Verdict(unchanged=len(records), keys=parsed.keys)
         is_new = differing is None or len(differing) == len(records)
-        if not is_new or parsed.claimed or parsed.keys & self._ledger.keys or not await table.try_insert(records):
+        if not is_new or parsed.contested or parsed.keys & self._ledger.keys or not await table.try_insert(records):
             return None
         return Verdict(records, keys=parsed.keys)
 
@@ -491,8 +513,10 @@ class _Lane:
     ) -> tuple[Verdict, Batch, Refusal | None]:
         """The verdict on a batch, and how far it goes: to the rejection that is one too many, if there is one."""
         dataset, committed = self._dataset, self._ledger.keys
-        batch, claims = parsed.batch, parsed.claimed or claimed(self._dataset, parsed.batch)
-        stored = await table.find(contenders(dataset, batch, claims, absent, committed, differing))
+        batch, rivals = parsed.batch, parsed.contested
+        if rivals is None:
+            rivals = contested(dataset, batch)
+        stored = await table.find(contenders(dataset, batch, rivals, absent, committed, differing))
         decide = partial(
             judge,
             dataset,
@@ -503,10 +527,10 @@ class _Lane:
             place=portion.place,
             update=self._run.update,
         )
-        verdict = decide(batch, claims)
+        verdict = decide(batch, rivals)
         if excess := self._excess(verdict.refusals):
             batch = batch.before(excess.line + 1)
-            verdict = decide(batch, claimed(dataset, batch))
+            verdict = decide(batch, contested(dataset, batch))
         return verdict, batch, excess
 
     def _excess(self, refusals: Sequence[Refusal]) -> Refusal | None:

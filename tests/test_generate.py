@@ -73,6 +73,6 @@ def test_it_can_be_run_as_a_script() -> None:
 
 def test_keys_may_be_uuids() -> None:
     """With the models beside the generator the files are loaded as those with integers are."""
-    generate(Path("uuids"), *SIZES.values(), faults=0.0, seed=1, form="csv", keys="uuids")
+    generate(Path("uuids"), SIZES["users"], SIZES["products"], SIZES["orders"], 0.0, 1, "csv", keys="uuids")
     assert main(["-qq", "--data", "uuids", "--models", str(ROOT / "tests/benchmarks/uuids.py")]) == 0
     assert [each["inserted"] for each in result()["datasets"]] == list(SIZES.values())

@@ -1,5 +1,8 @@
 """What the rows of a batch want alone and what they refer to, worked out where they are parsed."""
 
+from collections.abc import Container, Iterator, Sequence
+from itertools import compress, count
+from operator import ne
 from typing import Self
 
 from attrs import frozen
@@ -12,25 +15,17 @@ from loader.core.records import Batch, Block, Reader
 
 
 @frozen
-class Claimed:
-    """What the drafts of a batch would want alone of a group, folded; and whether two of its records want the same."""
-
-    drafts: KeySet
-    are_repeated: bool
-
-
-@frozen
 class Parsed:
     """A batch, the keys of its records, and the keys that its rows refer to, in the order of the references.
 
-    `claimed` has what is contested within the batch, by group; it is None if nothing is known to be, and not worth the
-    work as long as the database sees no conflict.
+    `contested` are the positions of the records that share a claim with another row; None if it is not known that there
+    are any, and not worth the work as long as the database sees no conflict.
     """
 
     batch: Batch
     keys: KeySet
     refers: tuple[KeySet, ...]
-    claimed: tuple[Claimed, ...] | None
+    contested: Sequence[int] | None
 
     @classmethod
     def of(cls, dataset: Dataset, batch: Batch) -> Self:
@@ -39,7 +34,7 @@ class Parsed:
             batch,
             keys,
             tuple(referred(group, batch) for group in dataset.reference_groups),
-            claimed(dataset, batch) if batch.drafts or len(keys) < len(batch.records) else None,
+            contested(dataset, batch) if batch.drafts or len(keys) < len(batch.records) else None,
         )
 
 
@@ -54,11 +49,25 @@ def referred(group: Group, batch: Batch) -> KeySet:
     return keys | KeySet(group.of_drafts(batch.drafts)) if batch.drafts else keys
 
 
-def claimed(dataset: Dataset, batch: Batch) -> tuple[Claimed, ...]:
-    """What is contested within a batch, by group."""
-    found = []
+def contested(dataset: Dataset, batch: Batch) -> list[int]:
+    """The positions of the records that share a claim with another row of the batch, in order."""
+    found: set[int] = set()
     for group in dataset.claim_groups:
-        values = group.folded(group.present(batch.records))
-        drafts = KeySet(group.folded(group.of_drafts(batch.drafts)))
-        found.append(Claimed(drafts, are_repeated=len(set(values)) < len(values)))
-    return tuple(found)
+        values = group.folded(group.of_all(batch.records))
+        shared = {*group.folded(group.of_drafts(batch.drafts)), *_repeated(values)} - {None}
+        found.update(among(values, shared))
+    return sorted(found)
+
+
+def among(values: Sequence[object], some: Container[object]) -> Iterator[int]:
+    """The positions of those values that are among some others."""
+    if some:
+        yield from compress(count(), map(some.__contains__, values))
+
+
+def _repeated(values: Sequence[object]) -> set[object]:
+    """The values that stand there more than once."""
+    last = dict(zip(values, count(), strict=False))
+    if len(last) == len(values):
+        return set()
+    return set(compress(values, map(ne, map(last.__getitem__, values), count())))

@@ -4,13 +4,11 @@ A record that shares no claim with any other and whose references are all there 
 ado; only the rest, the contested, are gone through one by one.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from itertools import compress, count
-from operator import ne
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from attrs import Factory, define, frozen
 
-from loader.core.claims import Claimed
+from loader.core.claims import among
 from loader.core.dataset import Dataset
 from loader.core.fields import Group
 from loader.core.keys import KeySet
@@ -55,7 +53,7 @@ class Verdict:
 def contenders(
     dataset: Dataset,
     batch: Batch,
-    claimed: Sequence[Claimed],
+    contested: Sequence[int],
     absent: Mapping[Group, Absent],
     committed: KeySet,
     differing: Sequence[int] | None,
@@ -65,7 +63,7 @@ def contenders(
         wanted = {group: list(group.present(batch.records)) for group in dataset.claim_groups}
         wanted[dataset.key_group] = list(KeySet(wanted[dataset.key_group]) & committed)
     else:
-        suspects = {*differing, *_suspects(dataset, batch, claimed, absent)}
+        suspects = {*differing, *_suspects(dataset, batch, contested, absent)}
         some = batch.records.kept([at in suspects for at in range(len(batch.records))])
         wanted = {group: list(group.present(some)) for group in dataset.claim_groups}
     for group, values in wanted.items():
@@ -76,7 +74,7 @@ def contenders(
 def judge(
     dataset: Dataset,
     batch: Batch,
-    claimed: Sequence[Claimed],
+    contested: Sequence[int],
     stored: Sequence[Record],
     absent: Mapping[Group, Absent],
     committed: KeySet,
@@ -84,22 +82,23 @@ def judge(
     place: Callable[[int], Place],
     update: bool = False,
 ) -> Verdict:
-    """Judge a batch, with its claims by group, against the stored records that hold what is contended for.
+    """Judge a batch against the stored records that hold what is contended for.
 
-    `absent` has what references name in vain. `committed` are the keys that this run has stored or found unchanged so
-    far: the first in the file wins. `differing` are the positions of the records that are not stored as they stand;
-    None if no earlier run has stored any. `place` tells where the row of a line stands. With `update`, a record of an
-    earlier run gives way to one of its key.
+    `contested` are the records that share a claim with another row of it (see `claims`). `absent` has what references
+    name in vain. `committed` are the keys that this run has stored or found unchanged so far: the first in the file
+    wins. `differing` are the positions of the records that are not stored as they stand; None if no earlier run has
+    stored any. `place` tells where the row of a line stands. With `update`, a record of an earlier run gives way to one
+    of its key.
 
     A row that is refused for another reason is held only against the rows before it, not against what an earlier run
     stored; so a second run, which finds the rows behind it stored as well, gives the same reasons as the first.
     """
     verdict = Verdict()
     held = _Held(dataset, stored, committed)
-    contested = _contested(dataset, batch, claimed, stored, absent)
-    earlier = _Earlier(dataset, batch, held, contested, place, max((each.room for each in absent.values()), default=0))
+    rows = _contested(dataset, batch, contested, stored, absent)
+    earlier = _Earlier(dataset, batch, held, rows, place, max((each.room for each in absent.values()), default=0))
     settled: list[int] = []  # records that are refused, or dealt with already
-    for row in contested:
+    for row in rows:
         key = dataset.key_group.of(row.values)
         holder = held.records.get(key)
         is_stored = row.record is not None and row.record == holder
@@ -213,13 +212,13 @@ class _Earlier:
 def _contested(
     dataset: Dataset,
     batch: Batch,
-    claimed: Sequence[Claimed],
+    contested: Sequence[int],
     stored: Sequence[Record],
     absent: Mapping[Group, Absent],
 ) -> list[_Row]:
     """The drafts, and the records that share a claim with another row or a stored record or lack a reference."""
     rows = [_Row(draft.line, draft.values, draft.reasons) for draft in batch.drafts]
-    for at in set(_suspects(dataset, batch, claimed, absent, Records.of(stored))):
+    for at in set(_suspects(dataset, batch, contested, absent, Records.of(stored))):
         record = batch.records[at]
         rows.append(_Row(batch.lines[at], dict(enumerate(record)), (), at, record))
     return sorted(rows, key=lambda row: row.line)
@@ -228,30 +227,17 @@ def _contested(
 def _suspects(
     dataset: Dataset,
     batch: Batch,
-    claimed: Sequence[Claimed],
+    contested: Sequence[int],
     absent: Mapping[Group, Absent],
     stored: Records = Records(),  # noqa: B008 # it is frozen
 ) -> Iterator[int]:
     """The positions of the records that share a claim with another row, or one that is stored, or lack a reference."""
-    for group, claim in zip(dataset.claim_groups, claimed, strict=True):
-        shared = {*claim.drafts, *group.folded(group.of_all(stored))} - {None}
-        if shared or claim.are_repeated:
-            values = group.folded(group.of_all(batch.records))
-            shared.update(_repeated(values) if claim.are_repeated else ())
-            yield from _among(values, shared)
+    yield from contested
+    for group in dataset.claim_groups if stored else ():
+        values = group.folded(group.of_all(batch.records))
+        yield from among(values, {*group.folded(group.of_all(stored))} - {None})
     for group, missing in absent.items():
-        yield from _among(group.of_all(batch.records), missing.keys)
-
-
-def _repeated(values: Sequence[object]) -> set[object]:
-    """The values that stand there more than once."""
-    last = dict(zip(values, count(), strict=False))
-    return set(compress(values, map(ne, map(last.__getitem__, values), count()))) - {None}
-
-
-def _among(values: Sequence[object], some: Container[object]) -> Iterator[int]:
-    if some:
-        yield from compress(count(), map(some.__contains__, values))
+        yield from among(group.of_all(batch.records), missing.keys)
 
 
 def _dangling(row: _Row, absent: Mapping[Group, Absent], earlier: _Earlier, is_stored: bool) -> Iterator[Reason]:

@@ -168,7 +168,7 @@ class FileSource:
     async def _stream(self, raw: IO[bytes]) -> Stream:
         return await in_thread(partial(Stream, raw, self.path, self.encoding))
 
-    @property
+    @cached_property
     def _form(self) -> Format:
         return _csv(self.delimiter) if self.ending == "csv" else FORMATS[self.ending]
 

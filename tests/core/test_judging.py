@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.core.claims import Parsed, claimed, referred
+from loader.core.claims import Parsed, contested, referred
 from loader.core.dataset import Dataset
 from loader.core.fields import Group
 from loader.core.judging import Absent, Refusal, Verdict, contenders, judge
@@ -51,12 +51,12 @@ def verdict_on(
     update: bool = False,
 ) -> Verdict:
     """The verdict where a table holds these records, of which only those are looked up that are asked for."""
-    table, claims, committed = list(stored), claimed(dataset, rows), committed or keys()
+    table, rivals, committed = list(stored), contested(dataset, rows), committed or keys()
     differing = [at for at, record in enumerate(rows.records) if record not in table] if had_records else None
-    wanted = contenders(dataset, rows, claims, absent, committed, differing)
+    wanted = contenders(dataset, rows, rivals, absent, committed, differing)
     folded = {group: set(map(group.fold, values)) for group, values in wanted.items()}
     found = [one for one in table if any(group.fold(group.of(one)) in values for group, values in folded.items())]
-    return judge(dataset, rows, claims, found, absent, committed, differing, place, update)
+    return judge(dataset, rows, rivals, found, absent, committed, differing, place, update)
 
 
 def judged(rows: Batch, *stored: Any, committed: Sequence[object] = (), update: bool = False) -> Verdict:
@@ -68,13 +68,15 @@ def told(verdict: Verdict) -> list[tuple[int, list[str]]]:
     return [(refusal.line, [str(reason) for reason in refusal.reasons]) for refusal in verdict.refusals]
 
 
-def test_claims_are_keys_and_unique_values() -> None:
-    """What drafts want alone, folded where case does not count, and what two records do; not looked at if none can."""
-    rows = batch((1, "A", "A@x"), {0: 2, 1: "B"}, {2: "C@X"}, (1, "A", "a@X"))
-    parsed = Parsed.of(USERS, rows)
-    assert set(parsed.keys) == {1}
-    assert [(set(each.drafts), each.are_repeated) for each in parsed.claimed or ()] == [({2}, True), ({"c@x"}, True)]
-    assert Parsed.of(USERS, batch(ALICE, BOB)).claimed is None
+def test_records_that_share_a_claim_with_another_row_are_contested() -> None:
+    """They want what another record or a draft wants; that is not looked for where no row is known to."""
+    rows = batch(
+        (1, "A", "A@x"), {0: 2, 1: "B"}, {2: "C@X"}, (3, "A", "a@X"), (4, "D", "d@x"), (5, "E", "c@x"), (2, "F", "f@x")
+    )
+    assert Parsed.of(USERS, rows).contested == [0, 1, 3, 4]
+    assert set(Parsed.of(USERS, rows).keys) == {1, 2, 3, 4, 5}
+    assert Parsed.of(USERS, batch(ALICE, (1, "Bob", "bob@x"), CAROL)).contested == [0, 1]
+    assert Parsed.of(USERS, batch(ALICE, BOB)).contested is None
 
 
 def test_records_that_nobody_contests_are_inserted() -> None:
