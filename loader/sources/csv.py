@@ -336,6 +336,8 @@ def _header(stream: Stream, name: str, size: int, delimiter: str) -> tuple[tuple
         data += piece or b"\n"
         if record := _grammar(delimiter).header.match(data):
             break
+        if not piece and not data.strip(b"\r\n"):
+            raise SourceError(f"{name} holds nothing but blank lines")
         if not piece or len(data) > MAX_ROW:
             stray = "quote" if b'"' in data else "carriage return (are there no line feeds?)"
             raise SourceError(f"{name}: the first line is not a header: a {stray} stands where none may")

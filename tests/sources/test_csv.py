@@ -204,7 +204,8 @@ def test_a_row_that_cannot_be_read_says_what_is_in_the_way(broken: str, words: s
         ("id;name;email", "the header lacks 'id', 'name', 'email' of users; if another .*--delimiter"),
         ('id,"name,email\n1,a,b\n2,c,d', "the first line is not a header"),
         ('id,na"me,email\n', "the first line is not a header"),
-        ("\n\n\n", "header"),
+        ("\n\n\n", "holds nothing but blank lines"),
+        ("\r\n", "holds nothing but blank lines"),
         ("id,name,email\r1,a,b\r2,c,d", "header"),
     ],
 )
