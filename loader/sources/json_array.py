@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from loader.core.dataset import Dataset
 from loader.core.errors import SourceError
-from loader.core.records import Block
+from loader.core.records import MAX_REJECT, MAX_ROW, Block
 from loader.sources.files import Stream, cut
 from loader.sources.ndjson import NdjsonReader, open_ndjson
 
@@ -16,19 +16,25 @@ _GAP = re.compile(rb"[\s,]*+")
 
 
 def read_array_through(stream: Stream) -> Iterator[None]:
-    """Read a stream to its end, a step at a time; raise SourceError if it is not one well-formed JSON array."""
+    """Read a stream to its end, a step at a time; raise SourceError if it is not one well-formed JSON array.
+
+    Nor may it hold a value that would fill the memory before the parser has told of it.
+    """
     import ijson  # only now: it takes a tenth of the start
 
     name = stream.name
     events = ijson.sendable_list()
     parser = ijson.basic_parse_coro(events)
-    begin = b""
+    begin, silent = b"", 0
     try:
         while piece := stream.read(2**18):
             begin = begin or piece.lstrip()[:1]
             if begin not in (b"", b"["):
                 raise SourceError(f"{name} is not a JSON array (one object a line goes by the name .ndjson)")
             parser.send(piece)
+            silent = 0 if events else silent + len(piece)
+            if silent > MAX_REJECT:
+                raise SourceError(f"{name} holds a value, or a gap, of more than {MAX_REJECT // 2**20} MiB")
             del events[:]
             yield
         parser.close()
@@ -60,6 +66,8 @@ class _Elements:
                 self._begun = bool(bracket)
             if lines := b"".join(self._whole()):
                 return lines
+            if len(self._data) > MAX_REJECT:
+                return self._beginning() + b"".join(self._whole())
         return b""
 
     def _whole(self) -> Iterator[bytes]:
@@ -70,7 +78,7 @@ class _Elements:
             begin, end = flat.span(1) if flat else self._any_element(at)
             if not end:
                 break
-            yield self._data[begin:end].replace(b"\n", b" ").replace(b"\r", b" ") + b"\n"
+            yield _line(self._data[begin:end])
             at = end
         self._data = self._data[at:]
 
@@ -78,20 +86,44 @@ class _Elements:
         """Where the next element begins and ends, whatever it is; (0, 0) if its end is not there yet."""
         gap = _GAP.match(self._data, at)
         begin = gap.end() if gap else at
-        depth = 0
-        for token in _TOKEN.finditer(self._data, begin):
+        is_there, end, _ = self._end(begin, 0)
+        return (begin, end) if is_there and end > begin else (0, 0)
+
+    def _end(self, at: int, depth: int) -> tuple[bool, int, int]:
+        """Look for the end of an element from a place within it, so deep in brackets.
+
+        Returns whether it is there, and where; or else how far one has looked, and how deep it is there.
+        """
+        for token in _TOKEN.finditer(self._data, at):
             match token[0]:
                 case b"[" | b"{":
                     depth += 1
                 case b"]" | b"}" if depth > 1:
                     depth -= 1
                 case b"]" | b"}" if depth == 1:
-                    return begin, token.end()
+                    return True, token.end(), 0
                 case b"," | b"]" if depth == 0:
-                    return (begin, token.start()) if token.start() > begin else (0, 0)
+                    return True, token.start(), 0
                 case b'"':
-                    break  # a string that is not there to its end
-        return 0, 0
+                    return False, token.start(), depth  # a string that is not there to its end
+            at = token.end()
+        return False, at, depth
+
+    def _beginning(self) -> bytes:
+        """Take an element that is too long to be a row: enough of it to be seen to be so."""
+        gap = _GAP.match(self._data)
+        begin = gap.end() if gap else 0
+        line = _line(self._data[begin : begin + MAX_ROW + 1])
+        is_there, at, depth = self._end(begin, 0)
+        while not is_there and (piece := self._stream.read(2**18)):
+            self._data = self._data[at:] + piece
+            is_there, at, depth = self._end(0, depth)
+        self._data = self._data[at:]
+        return line
+
+
+def _line(element: bytes) -> bytes:
+    return element.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n"
 
 
 def open_json(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from loader.core.errors import SourceError
 from loader.sources import file_source
-from tests.sources import BLOCK_SIZES, read
+from tests.sources import BLOCK_SIZES, message, read
 from tests.sources.test_ndjson import VALUES, as_json
 
 NASTY: list[dict[str, Any]] = [
@@ -105,6 +105,28 @@ def test_a_fault_at_the_end_is_found_before_anything_is_read(tmp_path: Path) -> 
     path.write_text("[" + '{"id":1,"name":"a","email":"b"},' * 30_000 + '{"id":1}')
     with pytest.raises(SourceError, match="is not a well-formed JSON array"):
         asyncio.run(file_source(path).verify())
+
+
+@pytest.mark.parametrize("filler", ['"' + "x" * 5_000_000 + '"', "7" * 5_000_000, " " * 5_000_000])
+def test_a_value_without_end_stops_the_dataset(filler: str) -> None:
+    """What would fill the memory before a parser tells of it is refused, be it text, a number or blanks."""
+    with pytest.raises(SourceError, match=r"users\.json holds a value, or a gap, of more than 4 MiB"):
+        read(f"[1,{filler},2]", "json")
+
+
+@pytest.mark.parametrize("size", [7, 2**18])
+@pytest.mark.parametrize(("begin", "end"), ["[]", "{}"])
+def test_an_element_without_end_costs_itself_only(begin: str, end: str, size: int) -> None:
+    """However long an element is, and whatever is in it, no more of it is kept than shows that it is too long."""
+    good = '{"id":1,"name":"a","email":"b"}'
+    part = '"]}\\\\\\"[{,":[{},1]' if begin == "{" else '"]}\\\\\\"[{,",[{}]'
+    long = f"{begin}{','.join([part] * 600_000)}{end}"
+    reading = read(f"[{good},\n{long} , {good}]", "json", block_size=size)
+    assert (reading.lines, reading.codes) == ([1, 3], [(2, ["row-error"])])
+    assert message(reading.rows.misfits[0].reasons) == "row-error: is longer than 1 MiB"
+    assert max(len(block.data) for block in reading.blocks) < 2**21
+    [raw] = [text for block in reading.blocks for text in block.data.splitlines() if len(text) > 2**20]
+    assert long.encode().startswith(raw)
 
 
 @given(st.lists(VALUES | st.fixed_dictionaries({"id": VALUES, "name": VALUES, "email": VALUES}), max_size=4), st.data())
