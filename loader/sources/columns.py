@@ -1,9 +1,13 @@
 """The columns of a source that names them once, for all its rows."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
 from loader.core.dataset import Dataset
 from loader.core.errors import SourceError
+from loader.core.values import shown
+
+_MOST_NAMES = 10
 
 
 def check_columns(columns: Sequence[str], dataset: Dataset, ignore_extra: bool, header: str, hint: str = "") -> None:
@@ -12,7 +16,7 @@ def check_columns(columns: Sequence[str], dataset: Dataset, ignore_extra: bool, 
     Those that begin with `_` are loader's own. The message begins with `header`, which is what names the columns, and
     may end with a `hint` on why some are lacking.
     """
-    if repeated := sorted({column for column in columns if columns.count(column) > 1}):
+    if repeated := sorted(column for column, count in Counter(columns).items() if count > 1):
         raise SourceError(f"{header} names {_list(repeated)} more than once")
     known = {each.column: each for each in dataset.loaded}
     if missing := [column for column, each in known.items() if column not in columns and not each.optional]:
@@ -24,5 +28,6 @@ def check_columns(columns: Sequence[str], dataset: Dataset, ignore_extra: bool, 
         )
 
 
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(map(repr, names))
+def _list(names: Sequence[str]) -> str:
+    text = ", ".join(map(shown, names[:_MOST_NAMES]))
+    return text if len(names) <= _MOST_NAMES else f"{text} and {len(names) - _MOST_NAMES:,} more"

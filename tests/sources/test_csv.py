@@ -218,6 +218,19 @@ def test_a_header_that_does_not_fit_stops_the_dataset(header: str, words: str, s
     assert "\n" not in str(error.value)
 
 
+def test_a_header_of_any_number_of_columns_is_told_in_short() -> None:
+    """Names that are endless, or that nobody can count, are refused at once, and some of them are told."""
+    for columns, words in (
+        ("," * 500_000, "the header names '' more than once"),
+        ("".join(f",c{at}" for at in range(100_000)), "the header names 'c0', .*'c9' and 99,990 more, which users do"),
+        ("".join(f",c{at}" for at in range(50_000)) * 2, "the header names 'c0', .* and 49,990 more more than once"),
+        (f",{'x' * 500_000}", r"the header names 'x+\.\.\., which users do not have"),
+    ):
+        with pytest.raises(SourceError, match=words) as error:
+            read(f"id,name,email{columns}\n1,a,b\n")
+        assert len(str(error.value)) < 500
+
+
 def test_a_header_that_is_not_utf8_stops_the_dataset() -> None:
     """The names of columns must be readable."""
     with pytest.raises(SourceError, match=r"users\.csv: the header cannot be decoded: it holds the byte 0xE9"):

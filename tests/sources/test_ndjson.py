@@ -92,6 +92,13 @@ def test_a_line_that_is_no_row_costs_itself_only(line: str | bytes, words: str, 
     assert raw.encode(errors="surrogateescape") == line
 
 
+def test_any_number_of_members_is_gone_through_once() -> None:
+    """A name that stands there twice is found at once, however many there are."""
+    others = "".join(f'"c{at}":1,' for at in range(80_000))
+    reading = read(f'{{"id":1,{others}"name":"a","email":"b","email":"b"}}\n', "ndjson")
+    assert message(reading.rows.misfits[0].reasons) == "row-error: names 'email' more than once"
+
+
 def test_members_that_are_missing_or_unknown_are_named() -> None:
     """Each name that is missing or unknown is a reason; what stands there is judged as well."""
     reading = read('{"id":"x","user_id":1,"amount":2,"": 3}\n', "ndjson", ORDERS)
