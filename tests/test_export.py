@@ -745,6 +745,22 @@ def test_the_result_holds_no_endless_texts() -> None:
     assert price in Path("rejects/products.csv").read_text()
 
 
+def test_the_result_holds_no_endless_rows() -> None:
+    """Of names that rows make up the result has some, and of long ones the beginning; the rejects have all."""
+    Path("data/users.csv").unlink()
+    endless = {"x" * 900_000: 1}
+    countless = {f"made_up_{at}": "x" * 50 for at in range(10_000)}
+    write("data/users.ndjson", *(json.dumps({"id": 1, **extra}) for extra in (endless, countless)))
+    assert main(["users"]) == 1
+    first, second = of(valid(result()), "users")["rejections"]
+    assert first["reasons"][2]["field"].startswith("xxx")
+    assert len(second["reasons"]) == 2 + 100 + 1
+    assert second["reasons"][-1]["message"] == "has 9,900 more names that are no fields"
+    assert 100 < len(second["values"]) < 500
+    assert Path("result.json").stat().st_size < 100_000
+    assert [len(row) for row in members("rejects/users.ndjson")] == [2 + 3, 10_001 + 3]
+
+
 def test_the_result_is_not_written_over_rejects(capsys: pytest.CaptureFixture[str]) -> None:
     """The result may not take the name that rejects of the run may get."""
     assert main(["--rejects", "rejects", "--export", "data/../rejects/users.csv"]) == 2

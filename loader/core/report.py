@@ -15,6 +15,7 @@ from loader.core.records import Place, Rejection
 KEPT_REJECTIONS = 1_000
 KEPT_WHYS = 100
 KEPT_TEXT = 1_000
+KEPT_ROW = 20_000
 ENDS = ("inserted", "updated", "unchanged", "rejected", "untried")
 """The five ends of a record; their sum is what was read."""
 
@@ -48,7 +49,8 @@ class Why:
 class Tally:
     """What became of one dataset, up to now.
 
-    `rejections` are the first 1,000, with texts of 1,000 characters; `whys` has the fields of the first 100.
+    `rejections` are the first 1,000, with texts of 1,000 characters, and of 20,000 in all; `whys` has the fields of the
+    first 100.
     """
 
     name: str
@@ -110,7 +112,13 @@ class Tally:
 
 def _shortened(rejection: Rejection) -> Rejection:
     """The rejection without the rest of what is too long to be kept in memory."""
-    values = {name: _short(value) for name, value in rejection.values.items()}
+    values: dict[str, object] = {}
+    length = 0
+    for name, value in rejection.values.items():
+        values[str(_short(name))] = kept = _short(value)
+        length += len(name[:KEPT_TEXT]) + len(str(kept))
+        if length > KEPT_ROW:
+            break
     reasons = tuple(evolve(reason, value=_short(reason.value)) for reason in rejection.reasons)
     return evolve(rejection, values=values, reasons=reasons)
 

@@ -16,12 +16,13 @@ from attrs import define, frozen
 
 from loader.core.dataset import Dataset
 from loader.core.records import MAX_ROW, Block, Misfit, Origin, Reason, Rows, Span
-from loader.core.values import Number, shown
+from loader.core.values import Number, shortened, shown
 from loader.sources.files import Readable, cut, texts, undecoded
 
 _INEXACT = re.compile(rb"[0-9][eE][-+0-9]|[0-9.]{16}|0\.0000|\.[0-9]*+(?<=0)")
 """What stands in a line with a number that a float may change, or that Python writes in another way."""
 
+_MOST_UNKNOWN = 100  # names of an object that are told one by one
 
 _EXACT = {str, int, bool, type(None)}
 _NAME = re.compile(rb'"\s*:')
@@ -132,10 +133,14 @@ class NdjsonReader:
             return (Reason("row-error", None, row.fault),)
         missing = [name for name in self.fields if name not in row.members and name not in self.optional]
         unknown = [] if self.ignore_extra else [name for name in row.members if name not in self.fields]
-        return (
+        told = unknown[:_MOST_UNKNOWN]
+        reasons = [
             *(Reason("missing-cell", name, "is missing") for name in missing),
-            *(Reason("extra-cell", name, "is not a field", row.members[name]) for name in unknown),
-        )
+            *(Reason("extra-cell", shortened(name), "is not a field", row.members[name]) for name in told),
+        ]
+        if (more := len(unknown) - _MOST_UNKNOWN) > 0:
+            reasons.append(Reason("extra-cell", None, f"has {more:,} more names that are no fields"))
+        return tuple(reasons)
 
 
 @define
