@@ -107,6 +107,13 @@ def test_a_fault_at_the_end_is_found_before_anything_is_read(tmp_path: Path) -> 
         asyncio.run(file_source(path).verify())
 
 
+@pytest.mark.parametrize("text", [rb"\udc00", rb"\ude00\ud83d", rb"a\udFFF", b"\xed\xb0\x80"])
+def test_half_of_a_pair_that_cannot_be_read_stops_the_dataset(text: bytes) -> None:
+    """What the parser makes no character of is told as what it is."""
+    with pytest.raises(SourceError, match=r"users\.json is not .*: it holds half of a surrogate pair"):
+        read(b'[{"id":1,"name":"' + text + b'","email":"b"}]', "json")
+
+
 @pytest.mark.parametrize("filler", ['"' + "x" * 5_000_000 + '"', "7" * 5_000_000, " " * 5_000_000])
 def test_a_value_without_end_stops_the_dataset(filler: str) -> None:
     """What would fill the memory before a parser tells of it is refused, be it text, a number or blanks."""
