@@ -45,8 +45,14 @@ def _encoding(text: str) -> str:
     return text
 
 
+def _path(text: str) -> Path:
+    if "://" in text:
+        raise UsageError("choose a file or directory; a URL is not possible here")
+    return Path(text)
+
+
 def _path_or_none(text: str) -> Path | None:
-    return None if text == "none" else Path(text)
+    return None if text == "none" else _path(text)
 
 
 def _directory(text: str) -> Path:
@@ -90,7 +96,7 @@ class Option:
 
 
 OPTIONS = [
-    Option(("-d", "--data"), "where NAME.csv, .json, .ndjson ... are looked for (data)", Path("data"), Path, "DIR"),
+    Option(("-d", "--data"), "where NAME.csv, .json, .ndjson ... are looked for (data)", Path("data"), _path, "DIR"),
     Option(
         ("-m", "--models"),
         "the datasets to load, instead of users, products, orders",

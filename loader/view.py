@@ -5,6 +5,7 @@ Nothing that is shown keeps a load from going on: a view that fails is given up.
 
 import asyncio
 import os
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -34,9 +35,15 @@ _RULE = Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
 _ASCII_RULE = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
+_PASSWORD = re.compile(r"(:/{1,2}[^\s/:@]*):\S*@")  # of a URL, which a path has with one slash
+
+
 def safe(text: object) -> str:
-    """Text from outside as it may be shown: whatever is not printable, or could command a terminal, is escaped."""
-    text = str(text)
+    """Text from outside as it may be shown: whatever is not printable, or could command a terminal, is escaped.
+
+    The password of a URL is left out.
+    """
+    text = _PASSWORD.sub(r"\1:***@", str(text))
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

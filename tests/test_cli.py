@@ -331,7 +331,10 @@ def test_short_flags_are_the_long_ones() -> None:
 
 WRONG = {
     "models": "shop/",
+    "data": "https://localhost/data",
     "into": "postgresql://localhost/users",
+    "export": "https://localhost/result.json",
+    "rejects": "s3://rejects",
     "on-conflict": "ignore",
     "max-rejects": "-1",
     "format": "xml",

@@ -353,6 +353,20 @@ def test_safe_leaves_text_as_it_is(plain_text: str) -> None:
     assert safe(plain_text) == plain_text
 
 
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://ann:secret@host/db", "postgresql://ann:***@host/db"),
+        ("postgresql:/ann:secret@host/db is not there", "postgresql:/ann:***@host/db is not there"),
+        ("x://:se/cr@et@h y://ann@h", "x://:***@h y://ann@h"),
+        ("https://x.example:80/a", "https://x.example:80/a"),
+    ],
+)
+def test_safe_tells_no_password(url: str, told: str) -> None:
+    """Of a URL with a password all else is shown, also where its slashes were taken for those of a path."""
+    assert safe(url) == told
+
+
 def test_safe_takes_anything() -> None:
     """A path, a number or an error is shown by its text."""
     assert safe(Path("a\x1bb")) == "a\\x1bb"
