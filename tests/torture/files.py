@@ -173,7 +173,7 @@ def rejects_in(path: Path) -> list[dict[str, Any]]:
     if path.suffix == ".json":
         return list(json.loads(text))
     if path.suffix == ".ndjson":
-        return [json.loads(line) for line in text.splitlines()]
+        return [json.loads(line) for line in text.split("\n") if line]
     csv.field_size_limit(2**24)
     return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(path), strict=True))
 

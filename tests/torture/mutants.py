@@ -81,6 +81,19 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "a lane's problem is ignored": Mutant("loader.pipeline:_Lane._load", {"raise self._problem": "pass"}),
     "OR REPLACE": Mutant("loader.targets.sqlite:_SqliteTable._write", {"INSERT OR ABORT": "INSERT OR REPLACE"}),
+    "cells as markup, in lines": Mutant(
+        "loader.view:PlainView._say", {"Text(safe(line))": "Text.from_markup(safe(line))"}
+    ),
+    "cells as markup, live": Mutant(
+        "loader.view:LiveView._rejects", {"Text(safe(text))": "Text.from_markup(safe(text))"}
+    ),
+    "cells unescaped": Mutant("loader.view:safe", {"if text.isprintable():": "if True:"}),
+    "passwords told": Mutant("loader.view:safe", {'_PASSWORD.sub(r"\\1:***@", str(text))': "str(text)"}),
+    "strict off in csv": Mutant("loader.sources.csv:_split", {"strict=True": "strict=False"}),
+    "grammar off in csv": Mutant(
+        "loader.sources.csv:_Row.of",
+        {"_split([text], delimiter)[0] if readable else None": "_split([text], delimiter)[0]"},
+    ),
 }
 
 
