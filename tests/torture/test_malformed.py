@@ -21,6 +21,7 @@ from attrs import frozen
 from loader.cli import main
 from loader.core.records import MAX_ROW
 from loader.sources import BLOCK_SIZE
+from loader.sources import csv as sources_csv
 from loader.sources.packings import zstd
 from tests.sources import packed
 from tests.test_cli import command, environment
@@ -36,6 +37,7 @@ from tests.torture.files import (
     rejects_in,
     write_rejects,
 )
+from tests.torture.test_hostile import broken
 
 
 @pytest.fixture
@@ -408,3 +410,45 @@ def test_a_bomb_does_not_fill_the_memory(kind: str, directory: Path) -> None:
     large = peak(directory / name, LARGE, parts)
     assert (small[0], large[0]) == (code, code)
     assert large[1] < small[1] + 32 * MIB
+
+
+# --- teeth -----------------------------------------------------------------------------------------------------------
+
+QUOTES = ["a stray quote", "a quote after text"]
+
+
+def check_quotes(directory: Path) -> None:
+    for at, form in enumerate(form for form in FORMS if form.separator != b"," or form.ending == "csv"):
+        for pollution in QUOTES:
+            case = directory / f"{at} {pollution}"
+            case.mkdir()
+            check_pollution(form, pollution, form.rows[3], 1, case, SMALL)
+
+
+def check_strictness() -> None:
+    for line in ('1,"a"b,c', '1,"a""b,c'):
+        with pytest.raises(csv.Error):
+            sources_csv._split([line], ",")
+
+
+def test_malformed_csv_is_kept_out_twice(directory: Path) -> None:
+    """The grammar lets no malformed line pass, and the csv module, which splits what has passed, would not take one."""
+    check_quotes(directory)
+    check_strictness()
+
+
+def test_csv_without_strictness_is_caught(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `strict` off the grammar still keeps out what is malformed, and the check of the second guard fails."""
+    broken("strict off in csv", monkeypatch)
+    check_quotes(directory)
+    with pytest.raises(pytest.fail.Exception):
+        check_strictness()
+
+
+@pytest.mark.parametrize("others", [[], ["strict off in csv"]], ids=["strict", "not strict"])
+def test_csv_without_its_grammar_is_caught(others: list[str], directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the grammar a malformed line is a bug that ends the load; without both guards it would be taken."""
+    for name in ("grammar off in csv", *others):
+        broken(name, monkeypatch)
+    with pytest.raises(AssertionError if others else csv.Error):
+        check_quotes(directory)
