@@ -70,7 +70,8 @@ def processes(number: int) -> Executor:
     method = "fork" if sys.platform == "linux" else "spawn"
     pool = ProcessPoolExecutor(number, multiprocessing.get_context(method), initializer=_begin)
     pool.submit(_begin)  # so that they are all there before there are threads
-    Thread(target=_end_together, args=(pool,), daemon=True).start()
+    if hasattr(os, "waitid"):
+        Thread(target=_end_together, args=(pool,), daemon=True).start()
     return pool
 
 
@@ -86,10 +87,13 @@ def _end_together(pool: Any) -> None:
     pipe = pool._result_queue._writer
     while begun := list((pool._processes or {}).values()):
         with suppress(OSError, ValueError):  # closed meanwhile
-            if wait([each.sentinel for each in begun], timeout=0.2):
+            wait([each.sentinel for each in begun], timeout=0.2)
+            ends = [os.waitid(os.P_PID, each.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) for each in begun]
+            if any(end and end.si_code in (os.CLD_KILLED, os.CLD_DUMPED) for end in ends):
                 for each in begun:
                     each.kill()
                 pipe.close()
+            if any(ends):  # else all is in order, and the pool itself closes the pipe
                 return
 
 

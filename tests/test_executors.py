@@ -112,6 +112,14 @@ def test_a_process_that_is_killed_within_its_result_is_noticed(number: int) -> N
         made.submit(_die_within_the_result).result(10)
 
 
+def test_a_pool_that_is_done_is_left_to_end_by_itself() -> None:
+    """Processes that end in order are not taken for killed ones: the pool's pipe is closed once, by the pool."""
+    for _ in range(40):
+        with processes(2) as made:
+            made.submit(divmod, 7, 2).result()
+            made.shutdown(cancel_futures=True)
+
+
 def test_processes_change_nothing(big: Path) -> None:
     """With any number of processes databases, rejects and result are the same."""
     ends = []
