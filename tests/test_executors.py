@@ -1,6 +1,7 @@
 """Parsing in processes: the same end, and no process left behind, however it ends."""
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import struct
@@ -10,13 +11,14 @@ import time
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from loader import cli
 from loader.cli import main
-from loader.executors import Here, Turns, processes
+from loader.executors import Here, Turns, _end_together, processes
 from tests.benchmarks.generate import generate
 from tests.test_cli import command, environment, result, rows, settle_in, stored, timeless, wait_until
 
@@ -112,12 +114,29 @@ def test_a_process_that_is_killed_within_its_result_is_noticed(number: int) -> N
         made.submit(_die_within_the_result).result(10)
 
 
-def test_a_pool_that_is_done_is_left_to_end_by_itself() -> None:
-    """Processes that end in order are not taken for killed ones: the pool's pipe is closed once, by the pool."""
-    for _ in range(40):
-        with processes(2) as made:
-            made.submit(divmod, 7, 2).result()
-            made.shutdown(cancel_futures=True)
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_only_a_process_that_was_killed_ends_the_others(is_killed: bool) -> None:
+    """Where processes end in order, the pool is left to end by itself: it closes its own pipe, and not twice."""
+    context = multiprocessing.get_context("fork")
+    ended, other = (
+        context.Process(target=time.sleep, args=(60 * is_killed,)),
+        context.Process(target=time.sleep, args=(60,)),
+    )
+    reader, writer = context.Pipe(duplex=False)
+    for process in (ended, other):
+        process.start()
+    if is_killed:
+        ended.kill()
+    pool = SimpleNamespace(_processes={1: ended, 2: other}, _result_queue=SimpleNamespace(_writer=writer))
+    _end_together(pool)
+    assert writer.closed == is_killed
+    other.join(5 * is_killed)
+    assert other.is_alive() != is_killed
+    other.kill()
+    for process in (ended, other):
+        process.join(5)
+    reader.close()
+    writer.close()
 
 
 def test_processes_change_nothing(big: Path) -> None:
