@@ -40,6 +40,8 @@ def read_array_through(stream: Stream) -> Iterator[None]:
         parser.close()
     except SystemError as error:  # so the parser tells of more digits than Python takes
         raise SourceError(f"{name} holds a number of thousands of digits") from error
+    except ArithmeticError as error:
+        raise SourceError(f"{name} holds a number with an exponent of twenty digits or so") from error
     except UnicodeDecodeError as error:  # all else that is no UTF-8 has been found before
         raise SourceError(f"{name} is not a well-formed JSON array: it holds half of a surrogate pair") from error
     except (ijson.JSONError, ValueError) as error:

@@ -114,6 +114,17 @@ def test_half_of_a_pair_that_cannot_be_read_stops_the_dataset(text: bytes) -> No
         read(b'[{"id":1,"name":"' + text + b'","email":"b"}]', "json")
 
 
+def test_a_number_of_any_size_is_no_bug() -> None:
+    """An exponent that only an integer of any length could hold stops the dataset; a smaller one costs its element."""
+    for number, cells in ((f"1e{'9' * 18}", [(2, "a", "b")]), (f"-1.5E-{'9' * 30}", None)):
+        text = f'[{{"id":{number},"name":"a"}},{{"id":2,"name":"a","email":"b"}}]'
+        if cells is None:
+            with pytest.raises(SourceError, match=r"users\.json holds a number with an exponent"):
+                read(text, "json")
+        else:
+            assert read(text, "json").cells == cells
+
+
 @pytest.mark.parametrize("filler", ['"' + "x" * 5_000_000 + '"', "7" * 5_000_000, " " * 5_000_000])
 def test_a_value_without_end_stops_the_dataset(filler: str) -> None:
     """What would fill the memory before a parser tells of it is refused, be it text, a number or blanks."""
