@@ -29,6 +29,7 @@ from tests.torture import some
 from tests.torture.files import (
     COLUMNS,
     FORMS,
+    MEMORY,
     POLLUTIONS,
     SMALL,
     Form,
@@ -42,9 +43,8 @@ from tests.torture.test_hostile import broken
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A directory in memory, where there is one: thousands of databases are made in it."""
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as directory:
+    """A directory in memory, where there is one."""
+    with TemporaryDirectory(dir=MEMORY) as directory:
         yield Path(directory)
 
 
