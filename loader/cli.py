@@ -322,9 +322,10 @@ class _Command:
         return LiveView(self._report, on) if is_live else PlainView(self._report, on)
 
     def _jobs_that_pay(self) -> int:
-        """How many processes are to parse, beside this one, which writes."""
+        """How many processes are to parse, beside this one, which writes; CSV takes less time than that, JSON more."""
         size = sum(path.stat().st_size for path in self._files if path != STDIN)
-        return min((os.cpu_count() or 1) - 1, 4) if size >= _SIZE_THAT_PAYS else 0
+        is_quick = {source.format for job in self._jobs for source in job.sources} <= {"csv", "tsv"}
+        return min((os.cpu_count() or 1) - is_quick, 4) if size >= _SIZE_THAT_PAYS else 0
 
     async def _load(self, executor: Executor) -> None:
         settings = self._settings

@@ -154,7 +154,7 @@ def test_processes_change_nothing(big: Path) -> None:
 
 
 def test_small_files_begin_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is loaded in no time is parsed here; big files are not, if there is more than one core."""
+    """What is loaded in no time is parsed here; big files are not: of JSON there is enough to do for every core."""
     begun: list[int] = []
 
     def begin(number: int) -> Executor:
@@ -170,6 +170,9 @@ def test_small_files_begin_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     assert begun == [3]
     main(["-qq", "--jobs", "2"])
     assert begun == [3, 2]
+    generate(Path("json"), 30, 10, 60, faults=0.0, seed=1, form="ndjson")
+    main(["-qq", "--data", "json", "--into", "json"])
+    assert begun == [3, 2, 4]
 
 
 def test_a_process_that_is_killed_fails_the_load(big: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,16 +117,22 @@ def _read_ints(cells: Cells) -> Cells | None:
     """
     if isinstance(cells, array):
         return cells
-    if set(map(type, cells)) == {str}:
-        text, count = f"[{','.join(cells)}]".encode(errors="replace"), len(cells)
-        try:
-            cells = orjson.loads(text)
-        except ValueError:
-            return None
-        if len(cells) != count or orjson.dumps(cells) != text:
-            return None
     try:
-        return array("q", cells) if set(map(type, cells)) == {int} else None
+        text, count = f"[{','.join(cells)}]".encode(errors="replace"), len(cells)
+        numbers = orjson.loads(text)
+        if len(numbers) == count and orjson.dumps(numbers) == text and b"e" not in text:  # as in true and false
+            return array("q", numbers)
+    except TypeError:  # not all are texts, or integers
+        if set(map(type, cells)) == {int}:
+            return _in_64_bits(cells)
+    except (ValueError, OverflowError):
+        pass
+    return None
+
+
+def _in_64_bits(numbers: Cells) -> Cells | None:
+    try:
+        return array("q", numbers)
     except OverflowError:
         return None
 
