@@ -95,7 +95,7 @@ FOREIGN = {
         "loader.view",
         "loader.cli",
     },
-    "threading": {"loader.executors", "loader.sources.threads"},
+    "threading": {"loader.executors", "loader.sources.files", "loader.sources.threads"},
     "multiprocessing": {"loader.executors"},
     "pickle": set(),
 }

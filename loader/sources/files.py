@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from stat import S_ISREG
 from tempfile import TemporaryFile
+from threading import Lock
 from typing import IO, Protocol
 
 from loader.core.errors import SourceError
@@ -50,7 +51,7 @@ def open_file(path: Path, spooled: bool = False) -> IO[bytes]:
     with _own_faults(path):
         if path == STDIN:
             os.set_blocking(0, True)
-        raw = FileIO(0, closefd=False) if path == STDIN else FileIO(path)
+        raw = FileIO(0, closefd=False) if path == STDIN else _File(path) if path.is_file() else FileIO(path)
         if not spooled:
             return raw
         with raw:
@@ -58,6 +59,22 @@ def open_file(path: Path, spooled: bool = False) -> IO[bytes]:
             shutil.copyfileobj(raw, copy)
             copy.seek(0)
             return copy
+
+
+class _File(FileIO):
+    """A file that is not closed under a thread that reads it, which would go on with whatever gets its number."""
+
+    def __init__(self, path: Path) -> None:
+        self._in_use = Lock()
+        super().__init__(path)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        with self._in_use:
+            return super().read(size)
+
+    def close(self) -> None:
+        with self._in_use:
+            super().close()
 
 
 class Stream:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -552,3 +553,18 @@ def test_a_stream_knows_its_size_and_place(tmp_path: Path) -> None:
     assert positions == sorted(positions)
     assert positions[-1] == path.stat().st_size
     assert len(read_path(path, PRODUCTS).cells) == 10_000
+
+
+def test_a_file_is_not_closed_while_it_is_read(tmp_path: Path) -> None:
+    """A load that is cancelled waits for the read on its way, which could else be of a file that is opened next."""
+    path = tmp_path / "users.csv"
+    path.write_text("id\n1\n")
+    file: Any = open_file(path)
+    closing = Thread(target=file.close)
+    with file._in_use:
+        closing.start()
+        closing.join(0.2)
+        assert closing.is_alive()
+        assert not file.closed
+    closing.join(5)
+    assert file.closed
