@@ -85,8 +85,8 @@ def _end_together(pool: Any) -> None:
     from multiprocessing.connection import wait
 
     pipe = pool._result_queue._writer
-    while begun := list((pool._processes or {}).values()):
-        with suppress(OSError, ValueError):  # closed meanwhile
+    with suppress(OSError, ValueError):  # the pool itself has seen to them meanwhile
+        while begun := list((pool._processes or {}).values()):
             wait([each.sentinel for each in begun], timeout=0.2)
             ends = [os.waitid(os.P_PID, each.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) for each in begun]
             if any(end and end.si_code in (os.CLD_KILLED, os.CLD_DUMPED) for end in ends):

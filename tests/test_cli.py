@@ -991,8 +991,8 @@ def test_a_signal_stops_the_load_in_order(big: Path, number: int, code: int) -> 
     assert final_state(".") == final_state(big)
 
 
-def test_a_second_signal_ends_at_once() -> None:
-    """The first signal waits for what is being done, here by a model that takes its time; the second does not."""
+def write_slow_model() -> None:
+    """A model of users that takes a minute for each."""
     write(
         "slow.py",
         "import time",
@@ -1000,11 +1000,16 @@ def test_a_second_signal_ends_at_once() -> None:
         "from loader import Dataset",
         "@define",
         "class User:",
-        "    id: int = field(validator=lambda *_: time.sleep(30))",
+        "    id: int = field(validator=lambda *_: time.sleep(60))",
         "    name: str",
         "    email: str",
         "USERS = Dataset(name='users', model=User, key='id')",
     )
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    """The first signal waits for what is being done, here by a model that takes its time; the second does not."""
+    write_slow_model()
     with started("users", "--models", "slow.py", "--live", "always") as process:
         assert process.stderr
         process.stderr.read(1)  # the view is there, and so are the handlers

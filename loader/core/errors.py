@@ -1,4 +1,4 @@
-"""What can go wrong outside a record: with a declaration, the command line, a file or a database.
+"""What can go wrong outside a record: with a declaration, the command line, a file, a database or the system.
 
 A row's fault is a value (`Rejection`), never an exception.
 """

@@ -95,13 +95,7 @@ class Field:
 
     def store_all(self, values: Sequence[object]) -> Sequence[object] | None:
         """What the database keeps of a column of values, or None if any of them needs a closer look."""
-        if self.kind.as_is or None not in values:
-            return self.kind.store_all(values)
-        present = self.kind.store_all([value for value in values if value is not None])
-        if present is None or not self.nullable:
-            return None
-        stored = iter(present)
-        return [None if value is None else next(stored) for value in values]
+        return values if self.kind.as_is else self._around_none(self.kind.store_all, values)
 
     def restored(self, stored: Any) -> Any:
         """The value that the database keeps as this; ValueError with what is wrong if it would keep none like that."""
@@ -113,13 +107,19 @@ class Field:
 
     def restore_all(self, stored: Sequence[object]) -> Sequence[object] | None:
         """The values that the database keeps as a column, or None if any of them needs a closer look."""
-        if None not in stored:
-            return self.kind.restore_all(stored)
-        present = self.kind.restore_all([each for each in stored if each is not None]) if self.nullable else None
+        return self._around_none(self.kind.restore_all, stored)
+
+    def _around_none(
+        self, call: Callable[[Sequence[Any]], Sequence[object] | None], column: Sequence[object]
+    ) -> Sequence[object] | None:
+        """What a call makes of a column, in which None stays None if the field may be that."""
+        if None not in column:
+            return call(column)
+        present = call([each for each in column if each is not None]) if self.nullable else None
         if present is None:
             return None
-        values = iter(present)
-        return [None if each is None else next(values) for each in stored]
+        made = iter(present)
+        return [None if each is None else next(made) for each in column]
 
     def store(self, value: Any) -> object:
         """What the database keeps of a record's value; ValueError if it is not one of the field."""

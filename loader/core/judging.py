@@ -63,8 +63,7 @@ def contenders(
         wanted = {group: list(group.present(batch.records)) for group in dataset.claim_groups}
         wanted[dataset.key_group] = list(KeySet(wanted[dataset.key_group]) & committed)
     else:
-        suspects = {*differing, *_suspects(dataset, batch, contested, absent)}
-        some = batch.records.kept([at in suspects for at in range(len(batch.records))])
+        some = batch.records.only({*differing, *_suspects(dataset, batch, contested, absent)})
         wanted = {group: list(group.present(some)) for group in dataset.claim_groups}
     for group, values in wanted.items():
         values += group.of_drafts(batch.drafts)
@@ -127,8 +126,8 @@ def judge(
     verdict.keys = KeySet(dataset.key_group.of_all(remaining)) | KeySet(held.ours)
     verdict.inserts = remaining
     if differing is not None:
-        new = set(differing).difference(settled)
-        verdict.inserts = batch.records.kept([at in new for at in range(len(batch.records))])
+        new = set(differing).difference(settled).intersection(range(len(batch.records)))
+        verdict.inserts = batch.records.only(sorted(new))
         verdict.unchanged += len(remaining) - len(verdict.inserts)
     return verdict
 

@@ -4,7 +4,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain, compress
+from itertools import chain
 from typing import Any, Literal, Protocol, Self, overload
 
 from attrs import evolve, field, frozen
@@ -169,9 +169,9 @@ class Records(Sequence[Record]):
     def __iter__(self) -> Iterator[Record]:
         return zip(*self.columns, strict=True)
 
-    def kept(self, which: Sequence[object]) -> "Records":
-        """Those for which the same position in `which` is true."""
-        return Records([list(compress(column, which)) for column in self.columns])
+    def only(self, positions: Collection[int]) -> "Records":
+        """Those at some positions, in the order of these."""
+        return Records([list(map(column.__getitem__, positions)) for column in self.columns])
 
     def without(self, positions: Collection[int]) -> "Records":
         """All but those at some positions, which are in order."""

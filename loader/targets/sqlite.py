@@ -377,7 +377,7 @@ class _SqliteTable:
         )
         left: Sequence[int] = range(len(records))
         for layer in self._layers:
-            rows = records if len(left) == len(records) else records.kept(_mask(left, len(records)))
+            rows = records if len(left) == len(records) else records.only(left)
             given = Records((left, *rows.columns))
             positions: set[Any] = {at for (at,) in await self._without(layer, same, given, "given.column1")}
             left = sorted(positions)
@@ -435,9 +435,8 @@ class _SqliteTable:
             if start < end:
                 rows = _marks(width, step)
                 statement = f"INSERT OR ABORT INTO {self._name} ({self._columns}) VALUES {rows}{on_conflict}"
-                portions = (
-                    records[at : at + step].flat() for at in range(start, end, step)
-                )  # made when it is their turn
+                # made in the thread of the connection, each when it is its turn
+                portions = (records[at : at + step].flat() for at in range(start, end, step))
                 written += await self._connection.write(statement, portions)
         if written < len(records):
             raise TargetError(
@@ -526,13 +525,6 @@ def _rows_of(group: Group, values: Sequence[Any]) -> Records:
 def _equal(group: Group) -> str:
     """That a record there holds a given value of a group."""
     return " AND ".join(f"there.{name} = given.column{at}" for at, name in enumerate(compared(group), 1))
-
-
-def _mask(positions: Sequence[int], length: int) -> bytearray:
-    mask = bytearray(length)
-    for at in positions:
-        mask[at] = True
-    return mask
 
 
 def _marks(width: int, count: int) -> str:

@@ -201,14 +201,14 @@ def look():
     names = {thread.native_id: thread.name for thread in threading.enumerate()}
     for task in os.listdir("/proc/self/task"):
         name = names.get(int(task), "") if task != str(os.getpid()) else "event loop: judging, telling"
-        kinds = {"connection": "SQLite", "event": name, "Queue": "sending blocks", "source": "reading and cutting"}
+        kinds = {"connection": "SQLite", "event": name, "Queue": "sending blocks", "source": ""}
         kind = next((kind for word, kind in kinds.items() if word in name), "receiving batches" if name else "")
         try:
             fields = open(f"/proc/self/task/{task}/stat").read().rpartition(")")[2].split()
         except OSError:
             continue
-        if kind or task not in spent:
-            spent[task] = kind or "reading and cutting", (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        if kind:
+            spent[task] = kind, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 def watch():
     while True:
         look()
@@ -221,6 +221,9 @@ look()
 totals = {"parsing (its processes)": sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]), "Python's start": began}
 for kind, seconds in spent.values():
     totals[kind] = totals.get(kind, -began if kind.startswith("event") else 0) + seconds
+totals["reading and cutting, and the rest"] = sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - sum(
+    seconds for _, seconds in spent.values()
+)
 for kind, seconds in sorted(totals.items(), key=lambda each: -each[1]):
     print(f"{kind}: {seconds:.2f} s")
 """

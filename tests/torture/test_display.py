@@ -21,6 +21,7 @@ from loader.cli import main
 from tests.test_cli import command, environment, result, stored, totals
 from tests.torture import some
 from tests.torture.ends import HANG, Files, _place, check_intact, files
+from tests.torture.terminal import terminal
 
 __all__ = ["_place", "files"]
 
@@ -42,22 +43,9 @@ def _gone() -> Iterator[int]:
 
 @contextmanager
 def _terminal() -> Iterator[int]:
-    """A pseudo-terminal, whose other side is read."""
-    ours, theirs = pty.openpty()
-
-    def read() -> None:
-        with suppress(OSError):
-            while os.read(ours, 2**16):
-                pass
-
-    reader = Thread(target=read)
-    reader.start()
-    try:
-        yield theirs
-    finally:
-        os.close(theirs)
-        reader.join(HANG)
-        os.close(ours)
+    """A terminal that is read from."""
+    with terminal() as made:
+        yield made.theirs
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from tests.test_cli import command, environment, locked, of, result, rows, wait_until, write
+from tests.test_cli import command, environment, locked, of, result, rows, wait_until, write, write_slow_model
 from tests.test_executors import children
 from tests.torture import some
 from tests.torture.ends import HANG, Files, _place, check_finished_by_running_again, check_intact, files, of_mutant
@@ -234,18 +234,7 @@ def test_while_another_program_holds_a_lock(number: signal.Signals) -> None:
 @pytest.mark.parametrize("jobs", some(["0", "2"], 1))
 def test_a_second_one_ends_at_once(number: signal.Signals, jobs: str) -> None:
     """Where the first has to wait, here for a model that takes its time, the second does not."""
-    write(
-        "slow.py",
-        "import time",
-        "from attrs import define, field",
-        "from loader import Dataset",
-        "@define",
-        "class User:",
-        "    id: int = field(validator=lambda *_: time.sleep(60))",
-        "    name: str",
-        "    email: str",
-        "USERS = Dataset(name='users', model=User, key='id')",
-    )
+    write_slow_model()
     with on_terminal("users", "--models", "slow.py", "--jobs", jobs) as one:
         wait_until(lambda: HIDE in one.seen)
         time.sleep(0.3)
