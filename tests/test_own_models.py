@@ -10,6 +10,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
+from time import sleep
 from typing import Any, Literal
 from uuid import UUID
 
@@ -20,7 +21,21 @@ from attrs import Factory, define, field, frozen
 from attrs.setters import NO_OP
 from attrs.validators import deep_iterable, ge, gt, in_, lt, max_len, optional
 
-from loader import Dataset, Job, Report, SqliteTarget, file_source, not_blank, rows, run, verify
+from loader import (
+    Dataset,
+    Event,
+    FileSource,
+    Job,
+    Rejected,
+    Rejection,
+    Report,
+    SqliteTarget,
+    file_source,
+    not_blank,
+    rows,
+    run,
+    verify,
+)
 from loader.core.errors import UsageError
 
 Cells = Mapping[str, object]
@@ -553,3 +568,36 @@ def test_a_validator_may_look_at_what_else_the_class_has(tmp_path: Path) -> None
     for directory, items in (("a", [Trip(1, 1), too_long]), ("b", [{"id": 1, "miles": 1}, {"id": 3, "miles": 11}])):
         report = run([Job(trips, rows(items), tmp_path / directory / "trips.db")])
         assert reasons(report, "trips") == {2: ["constraint-error: miles does not fit"]}
+
+
+@pytest.mark.parametrize("references", [{}, {"up": "nodes"}], ids=["no-references", "own-references"])
+def test_rejections_are_told_in_order_and_are_causes(
+    references: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slowly the rejections of a batch are told, the next one knows of them all, and so does the end."""
+    monkeypatch.setattr("loader.pipeline._TOLD_AT_ONCE", 1)
+
+    @define
+    class Node:
+        id: int
+        size: int = field(validator=gt(0))
+        up: int | None = None
+
+    nodes = Dataset("nodes", Node, "id", references=references)
+    faulty = [f"{at},0," for at in range(101, 201)]
+    path = tmp_path / "nodes.csv"
+    path.write_text("\n".join(["id,size,up", *faulty, "301,1,200", "302,1,199", *faulty, ""]))
+    told: list[Rejection] = []
+
+    def observe(event: Event) -> None:
+        if isinstance(event, Rejected):
+            sleep(0.001)
+            told.append(event.rejection)
+
+    size = len("id,size,up\n") + sum(len(f"{line}\n") for line in faulty)
+    report = run([Job(nodes, FileSource(path, "csv", block_size=size), tmp_path / "nodes.db")], observe=observe)
+    accepted = [] if references else [102, 103]
+    assert [one.place.line for one in told] == [line for line in range(2, 204) if line not in accepted]
+    causes = [one.reasons[0].cause for one in told[100:102]] if references else []
+    assert [cause and cause.place.line for cause in causes] == ([101, 100] if references else [])
+    assert report.totals.rejected == len(told)

@@ -88,6 +88,24 @@ def test_a_check_is_sure_of_plain_values(rule: Any, values: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    "addresses",
+    [
+        *([each] for each in ("a..b@c.d", ".a@b.c", "a.@b.c", "@b.c", "a@", "a@.b", "a@b.", "a@b..c", "a@-b", "a@b-")),
+        *([each] for each in ("a@b.-c", "a@b-.c", "a@b_c.d", "a@b+c", "a b@c.d", "a@b c", "ä@b.c", f"a@{'b' * 64}")),
+        ["a@b@c.d", "abc"],
+        ["a@b.c\nd@e.f", "abc"],
+        ["a@b@c.d"],
+        ["abc"],
+    ],
+    ids=str,
+)
+def test_an_address_that_may_be_none_is_left_to_the_model(addresses: list[str]) -> None:
+    """Each thing that an address may not have keeps the check from being sure, also beside what makes up for it."""
+    assert not is_sure(column_check(email), addresses)
+    assert not is_sure(column_check(email), ["x@y.z", *addresses, "x@y.z"])
+
+
+@pytest.mark.parametrize(
     "rule", [or_(gt(0), lt(5)), not_(gt(0)), lambda *_: None, and_(gt(0), lambda *_: None), optional(or_(gt(0), lt(5)))]
 )
 def test_what_has_no_column_form_is_left_to_the_model(rule: Any) -> None:

@@ -260,6 +260,13 @@ def test_a_reference_to_the_own_dataset_is_to_an_earlier_row(
     assert found == dangling
 
 
+def test_what_is_stored_is_unchanged_though_its_reference_is_not_there_before() -> None:
+    """In a second run a record is known by its key, also where no row before it is what it refers to."""
+    absent = {UP: Absent("node", {1: None}, among_rows=True, room=9)}
+    verdict = verdict_on(TREE, batch((2, 1), (3, None)), [(2, 1)], absent, had_records=True)
+    assert (verdict.unchanged, list(verdict.inserts), verdict.refusals) == (1, [(3, None)], [])
+
+
 def test_causes_among_the_rows_are_kept_as_long_as_there_is_room() -> None:
     """So memory stays flat: later rejections are still told, without their causes."""
     absent = {UP: Absent("node", {7: None, 1: None, 2: None}, among_rows=True, room=1)}

@@ -95,6 +95,14 @@ def test_what_is_no_integer_is_refused_and_shown(cell: object) -> None:
     assert INT.read_all([cell]) is None
 
 
+@pytest.mark.parametrize(
+    "cells", [["true"], ["7", "false"], ["1", "null"], ["1e2"], ["[1]"], ["1", 2], [1, True], [1.0]]
+)
+def test_a_column_that_holds_anything_else_is_looked_at_closely(cells: list[object]) -> None:
+    """What JSON takes for a value, or Python for an integer, is none for that; nor are text and numbers mixed."""
+    assert INT.read_all(cells) is None
+
+
 @pytest.mark.parametrize("cell", ["9223372036854775808", "-9223372036854775809", 2**63, -(2**63) - 1, HUGE])
 def test_an_integer_beyond_64_bits_is_refused(cell: object) -> None:
     """An integer that SQLite cannot hold is refused, however long it is."""

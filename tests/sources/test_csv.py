@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from attrs import define, evolve
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loader.core.dataset import Dataset
@@ -441,6 +441,8 @@ ODD_LINE = st.lists(ODD_CELL, min_size=4, max_size=4) | st.lists(ODD_CELL, max_s
 
 
 @given(st.lists(st.just(["5", "6", "7", "8"]) | ODD_LINE, min_size=1, max_size=12), st.sampled_from([",", "-", ";"]))
+@example([["1", "1", "1", "-20"]], ",")
+@example([["1", "2", "3"], ["4", "5", "6", "7", "8"]], ",")
 def test_integers_are_read_as_all_else_is(rows: list[list[str]], delimiter: str) -> None:
     """Whether lines of integers are read as one array or cell by cell, records, lines and reasons are the same."""
     data = "".join(f"{delimiter.join(row)}\n" for row in rows).encode()
@@ -459,3 +461,10 @@ def test_lines_of_integers_take_the_fast_way(odd: list[int]) -> None:
     assert {type(column) for column in rows.columns} == {array}
     assert [misfit.line for misfit in rows.misfits] == [at + 2 for at in odd]
     assert list(rows.columns[0]) == [line - 2 for line in rows.lines] == [at for at in range(100) if at not in odd]
+
+
+def test_a_cell_too_many_does_not_make_up_for_one_too_few() -> None:
+    """Rows are told apart by their ends, not by how many cells there are in all."""
+    assert rows_of("1,a\n2,b,c,d\n3,e,f\n") == [(2, "missing-cell"), (3, "extra-cell"), (4, "3")]
+    numbers = CsvReader(ORDERS.header, ORDERS.header, numeric=True).rows(Block(b"1,2,3\n4,5,6,7,8\n", 2, 0))
+    assert [misfit.line for misfit in numbers.misfits] == [2, 3]

@@ -360,6 +360,9 @@ ODD_LINES = st.sampled_from(
 
 
 @given(st.lists(ODD_LINES, min_size=1, max_size=5))
+@example(
+    ['{"id":8,"value":1,"note":"a"},{"id":9,"value":1,"note":"a"}', '{"id":8,"value":[{}', '{}],"note":"a"}']
+)  # two objects, and two halves of one, with as many colons as three have
 def test_lines_are_read_together_as_they_are_one_by_one(lines: list[str]) -> None:
     """Whether a block is read as one array or line by line, the rows are the same, to the last digit."""
     reader, block = (
