@@ -205,12 +205,12 @@ class RejectsWriter:
     def __call__(self, event: Event) -> None:
         try:
             match event:
+                case Rejected() if event.dataset in self._files:
+                    self._files[event.dataset].add(event.rejection)
                 case Opened():
                     form = next(iter(event.formats)) if len(event.formats) == 1 else MIXED
                     path = self._directory / f"{event.dataset}.{form}"
                     self._files[event.dataset] = _RejectsFile(path, self._forms[form], event.columns, self._mark)
-                case Rejected() if event.dataset in self._files:
-                    self._files[event.dataset].add(event.rejection)
                 case Closed() if event.dataset in self._files:
                     self._close(event.dataset, loaded=event.status == "complete" and not self._check)
                 case _:
@@ -305,7 +305,7 @@ class _Form:
     """How rejected rows are written in a format; `widen` copies rows that lack the column `_raw`."""
 
     head: Callable[[Sequence[str]], bytes]
-    row: Callable[[Mapping[str, Any], Sequence[str]], bytes]
+    row: Callable[[dict[str, Any], Sequence[str]], bytes]
     widen: Callable[[IO[bytes], IO[bytes]], None] | None = None
     between: bytes = b""
     tail: bytes = b""
@@ -320,8 +320,9 @@ def _csv_form(delimiter: str) -> _Form:
         writer.writerow(cells)
         return written.pop().removesuffix("\r\n").encode(errors="surrogateescape") + b"\n"
 
-    def row(members: Mapping[str, Any], columns: Sequence[str]) -> bytes:
-        return line("; ".join(cell) if isinstance(cell := members.get(name), list) else cell for name in columns)
+    def row(members: dict[str, Any], columns: Sequence[str]) -> bytes:
+        members["_reasons"] = "; ".join(members["_reasons"])
+        return line(map(members.get, columns))
 
     def widen(narrow: IO[bytes], wide: IO[bytes]) -> None:
         csv.field_size_limit(max(csv.field_size_limit(), MAX_REJECT))

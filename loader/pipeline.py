@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import AsyncExitStack, aclosing, suppress
-from functools import partial
 from itertools import chain
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import Literal, TypedDict, Unpack, get_args
 
 from attrs import field, frozen
 
-from loader.core.claims import Parsed, contested, parsed
+from loader.core.claims import Parsed, parsed
 from loader.core.dataset import Dataset, in_reference_order
 from loader.core.errors import (
     LoaderError,
@@ -27,7 +27,7 @@ from loader.core.errors import (
 )
 from loader.core.events import Closed, Committed, Event, Observer, Opened, Read, Rejected, Status, Untried, Waits
 from loader.core.fields import Group
-from loader.core.judging import Absent, Refusal, Verdict, contenders, judge
+from loader.core.judging import Absent, Refusal, Verdict, claims, judge, suspects
 from loader.core.keys import KeySet
 from loader.core.limits import RejectLimit
 from loader.core.records import Batch, Block, Cause, Place, Reader, Records, Rejection
@@ -215,16 +215,37 @@ class _Portion:
 
     def place(self, line: int) -> Place:
         """Where the row of a line stands, or stood at first."""
+        return self._place(line, self.batch.row_at(line))
+
+    def _place(self, line: int, row: int) -> Place:
         if origin := self.batch.origins.get(line):
             return Place(*origin)
-        row = self.rows_before + self.batch.row_at(line) + 1
-        return Place(self.source.name, line if self.source.numbered else None, row)
+        return Place(self.source.name, line if self.source.numbered else None, self.rows_before + row + 1)
 
     def rejections(self, refusals: Sequence[Refusal]) -> Iterator[Rejection]:
         """The refused rows, as they stand in their source."""
-        cells = self.reader.values(self.block, [self.batch.span(refusal.line) for refusal in refusals])
-        for refusal, values in zip(refusals, cells, strict=True):
-            yield Rejection(self.place(refusal.line), values, refusal.reasons)
+        rows = [self.batch.row_at(refusal.line) for refusal in refusals]
+        cells = self.reader.values(self.block, map(self.batch.span, rows))
+        for refusal, row, values in zip(refusals, rows, cells, strict=True):
+            yield Rejection(self._place(refusal.line, row), values, refusal.reasons)
+
+
+@frozen
+class _Stored:
+    """What became of a batch."""
+
+    inserted: int
+    updated: int
+    unchanged: int
+    keys: KeySet
+    refusals: Sequence[Refusal]
+
+
+class _ExcessError(Exception):
+    """More rows are rejected than may be; the first that is one too many begins at `line`."""
+
+    def __init__(self, line: int) -> None:
+        self.line = line
 
 
 class _Lane:
@@ -456,20 +477,22 @@ class _Lane:
 
     async def _commit(self, portion: _Portion, parsed: Parsed, absent: dict[Group, Absent], table: Table) -> None:
         """Read, decide, write: one transaction; then tell what it did."""
-        name, batch, excess = self._dataset.name, parsed.batch, None
-        async with table.transaction():
-            differing = await table.differing(batch.records) if table.had_records else None
-            verdict = None if absent else await self._at_once(parsed, differing, table)
-            if verdict is None:
-                verdict, batch, excess = await self._judged(portion, parsed, absent, differing, table)
-                await table.update(Records.of(verdict.updates))
-                await table.insert(verdict.inserts)
+        limit, excess = self._run.max_rejects, None
+        try:
+            stored = await self._stored(
+                portion, parsed, absent, table, limit.records - self._rejected if limit else inf
+            )
+        except _ExcessError as error:
+            excess = error
+            parsed = Parsed.of(self._dataset, parsed.batch.before(excess.line + 1))
+            stored = await self._stored(portion, parsed, absent, table, inf)
         self._ledger.had_records = table.had_records
-        self._ledger.add(verdict.keys)
-        self._pending -= len(batch)
-        self._rejected += len(verdict.refusals)
-        self._tell(Committed(name, len(verdict.inserts), len(verdict.updates), verdict.unchanged))
-        self._telling = asyncio.ensure_future(self._tell_of(verdict.refusals, portion, self._telling))
+        self._ledger.add(stored.keys)
+        self._pending -= len(parsed.batch)
+        self._rejected += len(stored.refusals)
+        self._tell(Committed(self._dataset.name, stored.inserted, stored.updated, stored.unchanged))
+        if stored.refusals:
+            self._telling = asyncio.ensure_future(self._tell_of(stored.refusals, portion, self._telling))
         if excess:
             self._problem = self._too_many_rejects()
 
@@ -491,54 +514,42 @@ class _Lane:
         if self._telling:
             await to_its_end(self._telling)
 
-    async def _at_once(self, parsed: Parsed, differing: Sequence[int] | None, table: Table) -> Verdict | None:
-        """The verdict on a batch that is stored as it stands, or is not contested at all; None if it is."""
-        records = parsed.batch.records
-        if parsed.batch.drafts:
-            return None
-        if differing is not None and not differing:
-            return Verdict(unchanged=len(records), keys=parsed.keys)
-        is_new = differing is None or len(differing) == len(records)
-        if not is_new or parsed.contested or parsed.keys & self._ledger.keys or not await table.try_insert(records):
-            return None
-        return Verdict(records, keys=parsed.keys)
+    async def _stored(
+        self, portion: _Portion, parsed: Parsed, absent: Mapping[Group, Absent], table: Table, most: float
+    ) -> _Stored:
+        """Store what is free of a batch, then what is found to be sound of the rest.
 
-    async def _judged(
-        self,
-        portion: _Portion,
-        parsed: Parsed,
-        absent: Mapping[Group, Absent],
-        differing: Sequence[int] | None,
-        table: Table,
-    ) -> tuple[Verdict, Batch, Refusal | None]:
-        """The verdict on a batch, and how far it goes: to the rejection that is one too many, if there is one."""
-        dataset, committed = self._dataset, self._ledger.keys
-        batch, rivals = parsed.batch, parsed.contested
-        if rivals is None:
-            rivals = contested(dataset, batch)
-        stored = await table.find(contenders(dataset, batch, rivals, absent, committed, differing))
-        decide = partial(
-            judge,
-            dataset,
-            stored=stored,
-            absent=absent,
-            committed=committed,
-            differing=differing,
-            place=portion.place,
-            update=self._run.update,
+        Raises _ExcessError, and nothing is stored, if more than `most` are rejected.
+        """
+        dataset, batch, committed = self._dataset, parsed.batch, self._ledger.keys
+        records, verdict = batch.records, Verdict()
+        async with table.transaction():
+            differing = await table.differing(records) if table.had_records else None
+            doubted = suspects(dataset, parsed, absent, committed)
+            if differing is None:
+                free = records.without(sorted(doubted))
+            else:
+                free = records.only([at for at in differing if at not in doubted])
+            if held := await table.insert_free(free):
+                among = range(len(records)) if differing is None else differing
+                others = [at for at in among if at not in doubted]
+                doubted.update(others[at] for at in held)
+            if doubted or batch.drafts:
+                wanted = claims(dataset, batch, doubted, None if table.had_records else committed)
+                stored = await table.find(wanted)
+                verdict = judge(dataset, batch, doubted, stored, absent, committed, portion.place, self._run.update)
+                if len(verdict.refusals) > most:
+                    raise _ExcessError(verdict.refusals[int(most)].line)
+                await table.update(Records.of(verdict.updates))
+                await table.insert(Records.of(verdict.inserts))
+        inserted = len(free) - len(held)
+        return _Stored(
+            inserted + len(verdict.inserts),
+            len(verdict.updates),
+            len(records) - inserted - len(doubted) + verdict.unchanged,
+            parsed.keys - KeySet(dataset.key_group.of_all(records.only(sorted(doubted)))) | KeySet(verdict.keys),
+            verdict.refusals,
         )
-        verdict = decide(batch, rivals)
-        if excess := self._excess(verdict.refusals):
-            batch = batch.before(excess.line + 1)
-            verdict = decide(batch, contested(dataset, batch))
-        return verdict, batch, excess
-
-    def _excess(self, refusals: Sequence[Refusal]) -> Refusal | None:
-        """The first rejection that is one too many, however many records follow."""
-        limit = self._run.max_rejects
-        if limit is None or self._rejected + len(refusals) <= limit.records:
-            return None
-        return refusals[int(limit.records) - self._rejected]
 
     def _too_many_rejects(self) -> RejectLimitError:
         return RejectLimitError(

@@ -471,11 +471,11 @@ class PausingTable:
         await self.inner.insert(records)
         await self.schedule.pause(self.name)
 
-    async def try_insert(self, records: Records) -> bool:
+    async def insert_free(self, records: Records) -> Sequence[int]:
         await self.schedule.pause(self.name)
-        done = await self.inner.try_insert(records)
+        held = await self.inner.insert_free(records)
         await self.schedule.pause(self.name)
-        return done
+        return held
 
     async def update(self, records: Records) -> None:
         await self.schedule.pause(self.name)

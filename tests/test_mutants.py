@@ -88,31 +88,31 @@ class Mutant:
                 patch.setattr(owner, self.function, found[self.function])
 
 
-_ADD = "self._ledger.add(verdict.keys)\n"
-_TELL = "self._tell(Committed(name, len(verdict.inserts), len(verdict.updates), verdict.unchanged))\n"
-_INSERT = "        await table.insert(verdict.inserts)\n"
+_FREE = "        if held := await table.insert_free(free):\n"
+_INSERT = "            await table.insert(Records.of(verdict.inserts))\n"
+_TELL = "        self._tell(Committed(dataset.name, len(free) - len(held) + len(verdict.inserts), 0, 0))\n"
 
 MUTANTS = [
     Mutant(
         "a key is announced before the COMMIT",
         _Lane,
-        "_commit",
-        ((f"    {_ADD}", ""), (_INSERT, f"{_INSERT}        {_ADD}")),
+        "_stored",
+        ((_FREE, f"        self._ledger.add(parsed.keys)\n{_FREE}"),),
         check_no_dangling,
         block_size=1,
     ),
     Mutant(
         "the last row wins",
         judging,
-        "_contested",
+        "_rows",
         (("key=lambda row: row.line", "key=lambda row: -row.line"),),
         check_first_wins,
     ),
     Mutant(
         "records are counted before the COMMIT",
         _Lane,
-        "_commit",
-        ((f"    {_TELL}", ""), (_INSERT, f"{_INSERT}        {_TELL}")),
+        "_stored",
+        ((_INSERT, f"{_INSERT}{_TELL}"), ("inserted + len(verdict.inserts),", "0,")),
         check_conservation,
     ),
     Mutant(

@@ -1,6 +1,6 @@
 """What the rows of a batch want alone and what they refer to, worked out where they are parsed."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from itertools import compress, count
 from operator import ne
 from typing import Self
@@ -18,14 +18,13 @@ from loader.core.records import Batch, Block, Reader
 class Parsed:
     """A batch, the keys of its records, and the keys that its rows refer to, in the order of the references.
 
-    `contested` are the positions of the records that share a claim with another row; None if it is not known that there
-    are any, and not worth the work as long as the database sees no conflict.
+    `contested` are the positions of the records that share a claim with another row.
     """
 
     batch: Batch
     keys: KeySet
     refers: tuple[KeySet, ...]
-    contested: Sequence[int] | None
+    contested: Sequence[int]
 
     @classmethod
     def of(cls, dataset: Dataset, batch: Batch) -> Self:
@@ -34,7 +33,7 @@ class Parsed:
             batch,
             keys,
             tuple(referred(group, batch) for group in dataset.reference_groups),
-            contested(dataset, batch) if batch.drafts or len(keys) < len(batch.records) else None,
+            contested(dataset, batch, keys),
         )
 
 
@@ -49,13 +48,17 @@ def referred(group: Group, batch: Batch) -> KeySet:
     return keys | KeySet(group.of_drafts(batch.drafts)) if batch.drafts else keys
 
 
-def contested(dataset: Dataset, batch: Batch) -> list[int]:
-    """The positions of the records that share a claim with another row of the batch, in order."""
+def contested(dataset: Dataset, batch: Batch, keys: KeySet) -> list[int]:
+    """The positions of the records that share a claim with another row of the batch, in order; `keys` are theirs."""
     found: set[int] = set()
     for group in dataset.claim_groups:
         values = group.folded(group.of_all(batch.records))
-        shared = {*group.folded(group.of_drafts(batch.drafts)), *_repeated(values)} - {None}
-        found.update(among(values, shared))
+        is_key = group is dataset.key_group and not group.nocase
+        different: Collection[object] = keys if is_key else set(values)
+        shared = {value for value in group.folded(group.of_drafts(batch.drafts)) if value in different}
+        if len(different) < len(values):
+            shared |= _repeated(values)
+        found.update(among(values, shared - {None}))
     return sorted(found)
 
 
@@ -68,6 +71,4 @@ def among(values: Sequence[object], some: Container[object]) -> Iterator[int]:
 def _repeated(values: Sequence[object]) -> set[object]:
     """The values that stand there more than once."""
     last = dict(zip(values, count(), strict=False))
-    if len(last) == len(values):
-        return set()
     return set(compress(values, map(ne, map(last.__getitem__, values), count())))

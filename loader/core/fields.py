@@ -11,7 +11,7 @@ from attrs import Attribute, evolve, field, frozen
 from attrs.validators import and_, optional
 
 from loader.core.kinds import GALLERY, STR, TEXT, Kind, kind_of
-from loader.core.records import Batch, Draft, Records
+from loader.core.records import Batch, Draft, Record, Records
 from loader.core.values import fold
 
 Validator = Callable[[Any, "Attribute[Any]", Any], Any]
@@ -147,9 +147,9 @@ class Group:
         """What reasons call it."""
         return ", ".join(one.column for one in self.fields)
 
-    def of(self, values: Sequence[object] | Mapping[int, object]) -> Any:
+    def of(self, values: Record | Mapping[int, object]) -> Any:
         """The value in a record, or in what was understood of a row."""
-        get = values.get if isinstance(values, Mapping) else values.__getitem__
+        get = values.__getitem__ if isinstance(values, tuple) else values.get
         if len(self.at) == 1:
             return get(self.at[0])
         parts = tuple(map(get, self.at))

@@ -1,18 +1,18 @@
 """What becomes of each record: stored, already there, or refused, in the order of the file.
 
-A record that shares no claim with any other and whose references are all there is stored, or unchanged, without further
-ado; only the rest, the contested, are gone through one by one.
+A record that shares no claim with any other and whose references are all there is free: it is stored without further
+ado. Only the suspects are gone through one by one.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from attrs import Factory, define, frozen
 
-from loader.core.claims import among
+from loader.core.claims import Parsed, among
 from loader.core.dataset import Dataset
 from loader.core.fields import Group
 from loader.core.keys import KeySet
-from loader.core.records import Batch, Cause, Place, Reason, Record, Records
+from loader.core.records import Batch, Cause, Place, Reason, Record
 from loader.core.values import shortened, shown
 
 
@@ -41,106 +41,108 @@ class Refusal:
 
 @define
 class Verdict:
-    """What is to be written; `keys` are those of all records of the batch that are stored once that is done."""
+    """What is to be written of the suspects; `keys` are those of them that are stored once that is done."""
 
-    inserts: Records = Factory(Records)
+    inserts: list[Record] = Factory(list)
     updates: list[Record] = Factory(list)
     unchanged: int = 0
-    keys: KeySet = Factory(KeySet)
+    keys: set[object] = Factory(set)
     refusals: list[Refusal] = Factory(list)
 
 
-def contenders(
-    dataset: Dataset,
-    batch: Batch,
-    contested: Sequence[int],
-    absent: Mapping[Group, Absent],
-    committed: KeySet,
-    differing: Sequence[int] | None,
-) -> Mapping[Group, Sequence[object]]:
-    """The values of which it has to be known who holds them, before a batch can be judged (see `judge`)."""
-    if differing is None:
-        wanted = {group: list(group.present(batch.records)) for group in dataset.claim_groups}
-        wanted[dataset.key_group] = list(KeySet(wanted[dataset.key_group]) & committed)
-    else:
-        some = batch.records.only({*differing, *_suspects(dataset, batch, contested, absent)})
-        wanted = {group: list(group.present(some)) for group in dataset.claim_groups}
-    for group, values in wanted.items():
-        values += group.of_drafts(batch.drafts)
+def suspects(dataset: Dataset, parsed: Parsed, absent: Mapping[Group, Absent], committed: KeySet) -> set[int]:
+    """The positions of the records that are not free, as far as that can be known without the database.
+
+    They share a claim with another row or a key with one before, or lack a reference. `absent` has what references name
+    in vain, `committed` are the keys that this run has stored or found unchanged so far: the first in the file wins.
+    """
+    records = parsed.batch.records
+    found = {*parsed.contested, *among(dataset.key_group.of_all(records), set(parsed.keys & committed))}
+    for group, missing in absent.items():
+        found.update(among(group.of_all(records), missing.keys))
+    return found
+
+
+def claims(
+    dataset: Dataset, batch: Batch, positions: Iterable[int], keys: KeySet | None = None
+) -> Mapping[Group, list[object]]:
+    """What some records want alone, and what the drafts do, as far as they were understood.
+
+    `keys` are all that are stored, if they are known: no others are looked for.
+    """
+    some = batch.records.only(sorted(positions))
+    wanted = {group: [*group.present(some), *group.of_drafts(batch.drafts)] for group in dataset.claim_groups}
+    if keys is not None:
+        wanted[dataset.key_group] = list(KeySet(wanted[dataset.key_group]) & keys)
     return wanted
 
 
 def judge(
     dataset: Dataset,
     batch: Batch,
-    contested: Sequence[int],
-    stored: Sequence[Record],
+    suspects: Iterable[int],
+    stored: Iterable[Record],
     absent: Mapping[Group, Absent],
     committed: KeySet,
-    differing: Sequence[int] | None,
     place: Callable[[int], Place],
     update: bool = False,
 ) -> Verdict:
-    """Judge a batch against the stored records that hold what is contended for.
+    """Judge the drafts of a batch and some of its records, among which are all that are not free.
 
-    `contested` are the records that share a claim with another row of it (see `claims`). `absent` has what references
-    name in vain. `committed` are the keys that this run has stored or found unchanged so far: the first in the file
-    wins. `differing` are the positions of the records that are not stored as they stand; None if no earlier run has
-    stored any. `place` tells where the row of a line stands. With `update`, a record of an earlier run gives way to one
-    of its key.
+    `stored` are the records that hold what these claim, `absent` and `committed` as for `suspects`. `place` tells where
+    the row of a line stands. With `update`, a record of an earlier run gives way to one of its key.
 
     A row that is refused for another reason is held only against the rows before it, not against what an earlier run
     stored; so a second run, which finds the rows behind it stored as well, gives the same reasons as the first.
     """
     verdict = Verdict()
     held = _Held(dataset, stored, committed)
-    rows = _contested(dataset, batch, contested, stored, absent)
+    rows = _rows(dataset, batch, suspects)
     earlier = _Earlier(dataset, batch, held, rows, place, max((each.room for each in absent.values()), default=0))
-    settled: list[int] = []  # records that are refused, or dealt with already
     for row in rows:
-        key = dataset.key_group.of(row.values)
-        holder = held.records.get(key)
+        holder = held.records.get(row.key)
         is_stored = row.record is not None and row.record == holder
         reasons = [*row.reasons, *_dangling(row, absent, earlier, is_stored)]
         if is_stored and not reasons:
             verdict.unchanged += 1
-            held.ours.add(key)
+            held.ours.add(row.key)
+            continue
+        replaces = update and holder is not None and not held.in_this_run(row.key)
+        contests = list(_contests(dataset, row, held, may_replace=replaces))
+        if reasons or any(held.in_this_run(contest.holder) for contest in contests):
+            contests = [contest for contest in contests if held.in_this_run(contest.holder)]
+        reasons += contests
+        if reasons or row.record is None:
+            refusal = Refusal(row.line, row.key, tuple(reasons))
+            verdict.refusals.append(refusal)
+            earlier.refuse(refusal)
         else:
-            replaces = update and holder is not None and not held.in_this_run(key)
-            contests = list(_contests(dataset, row, held, may_replace=replaces))
-            if reasons or any(held.in_this_run(contest.holder) for contest in contests):
-                contests = [contest for contest in contests if held.in_this_run(contest.holder)]
-            reasons += contests
-            if reasons or row.record is None:
-                refusal = Refusal(row.line, key, tuple(reasons))
-                verdict.refusals.append(refusal)
-                earlier.refuse(refusal)
-            else:
-                held.give(row.record, instead_of=holder)
-                if holder is None:
-                    continue
-                verdict.updates.append(row.record)
-        if row.record is not None:
-            settled.append(row.at)
-    remaining = batch.records.without(settled)
-    verdict.keys = KeySet(dataset.key_group.of_all(remaining)) | KeySet(held.ours)
-    verdict.inserts = remaining
-    if differing is not None:
-        new = set(differing).difference(settled).intersection(range(len(batch.records)))
-        verdict.inserts = batch.records.only(sorted(new))
-        verdict.unchanged += len(remaining) - len(verdict.inserts)
+            held.give(row.record, instead_of=holder)
+            (verdict.inserts if holder is None else verdict.updates).append(row.record)
+    verdict.keys = held.ours
     return verdict
 
 
-@frozen
+@define
 class _Row:
-    """A contested row: `record` is None and `at` -1 for a draft."""
+    """A row that is gone through: `record` is None for a draft."""
 
     line: int
-    values: Mapping[int, object]
+    key: object
+    values: Record | Mapping[int, object]
     reasons: tuple[Reason, ...] = ()
-    at: int = -1
     record: Record | None = None
+
+
+def _rows(dataset: Dataset, batch: Batch, suspects: Iterable[int]) -> list[_Row]:
+    """The drafts and the suspects, in the order of the file."""
+    key_of = dataset.key_group.of
+    rows = [_Row(draft.line, key_of(draft.values), draft.values, draft.reasons) for draft in batch.drafts]
+    positions = sorted(suspects)
+    lines = map(batch.lines.__getitem__, positions)
+    for line, record in zip(lines, batch.records.only(positions), strict=True):
+        rows.append(_Row(line, key_of(record), record, (), record))
+    return sorted(rows, key=lambda row: row.line)
 
 
 class _Held:
@@ -181,7 +183,7 @@ class _Earlier:
         dataset: Dataset,
         batch: Batch,
         held: _Held,
-        contested: Sequence[_Row],
+        rows: Sequence[_Row],
         place: Callable[[int], Place],
         room: int,
     ) -> None:
@@ -189,9 +191,9 @@ class _Earlier:
         self._refused: dict[object, Refusal] = {}
         self._lines: dict[object, int] = {}  # of the records that are accepted without further ado
         if dataset.name in dataset.references.values():
-            among = {row.at for row in contested}
-            keys = enumerate(dataset.key_group.of_all(batch.records))
-            self._lines = {key: batch.lines[at] for at, key in keys if at not in among}
+            doubted = {row.line for row in rows}
+            keyed = zip(dataset.key_group.of_all(batch.records), batch.lines, strict=True)
+            self._lines = {key: line for key, line in keyed if line not in doubted}
 
     def refuse(self, refusal: Refusal) -> None:
         if refusal.key is not None and len(self._refused) < self._room:
@@ -208,42 +210,10 @@ class _Earlier:
         )
 
 
-def _contested(
-    dataset: Dataset,
-    batch: Batch,
-    contested: Sequence[int],
-    stored: Sequence[Record],
-    absent: Mapping[Group, Absent],
-) -> list[_Row]:
-    """The drafts, and the records that share a claim with another row or a stored record or lack a reference."""
-    rows = [_Row(draft.line, draft.values, draft.reasons) for draft in batch.drafts]
-    for at in set(_suspects(dataset, batch, contested, absent, Records.of(stored))):
-        record = batch.records[at]
-        rows.append(_Row(batch.lines[at], dict(enumerate(record)), (), at, record))
-    return sorted(rows, key=lambda row: row.line)
-
-
-def _suspects(
-    dataset: Dataset,
-    batch: Batch,
-    contested: Sequence[int],
-    absent: Mapping[Group, Absent],
-    stored: Records = Records(),  # noqa: B008 # it is frozen
-) -> Iterator[int]:
-    """The positions of the records that share a claim with another row, or one that is stored, or lack a reference."""
-    yield from contested
-    for group in dataset.claim_groups if stored else ():
-        values = group.folded(group.of_all(batch.records))
-        yield from among(values, {*group.folded(group.of_all(stored))} - {None})
-    for group, missing in absent.items():
-        yield from among(group.of_all(batch.records), missing.keys)
-
-
 def _dangling(row: _Row, absent: Mapping[Group, Absent], earlier: _Earlier, is_stored: bool) -> Iterator[Reason]:
     for group, missing in absent.items():
         value = group.of(row.values)
-        is_there = missing.among_rows and (is_stored or earlier.accepted(value, row.line))
-        if value in missing.keys and not is_there:
+        if value in missing.keys and not (missing.among_rows and (is_stored or earlier.accepted(value, row.line))):
             cause = missing.keys[value]
             message = f"no {missing.singular} {named(value)}"
             if missing.among_rows:
@@ -256,21 +226,21 @@ def _dangling(row: _Row, absent: Mapping[Group, Absent], earlier: _Earlier, is_s
 
 def _contests(dataset: Dataset, row: _Row, held: _Held, may_replace: bool) -> Iterator[Reason]:
     """The claims of a row that another record holds."""
-    key = dataset.key_group.of(row.values)
-    holder = held.records.get(key)
+    holder = held.records.get(row.key)
     if holder is not None and not may_replace:
-        message = f"{named(key)} is stored already{_differences(dataset, row, holder)}"
-        yield Reason("primary-key", dataset.key_group.name, message, key, holder=key)
+        message = f"{named(row.key)} is stored already{_differences(dataset, row, holder)}"
+        yield Reason("primary-key", dataset.key_group.name, message, row.key, holder=row.key)
     for group, keys in held.unique.items():
         value = group.of(row.values)
         other = keys.get(group.fold(value))
-        if other is not None and other != key:
+        if other is not None and other != row.key:
             message = f"{named(value)} is {dataset.singular} {named(other)}'s"
             yield Reason("unique-error", group.name, message, value, holder=other)
 
 
 def _differences(dataset: Dataset, row: _Row, holder: Record) -> str:
-    others = [dataset.fields[at].column for at, value in row.values.items() if value != holder[at]]
+    values = row.values.items() if isinstance(row.values, Mapping) else enumerate(row.values)
+    others = [dataset.fields[at].column for at, value in values if value != holder[at]]
     match others:
         case []:
             return ""

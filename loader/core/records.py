@@ -1,7 +1,7 @@
 """What flows from a source to a target: blocks of bytes, batches of records, and the rows that were refused."""
 
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
@@ -212,13 +212,16 @@ class Batch:
 
     def row_at(self, line: int) -> int:
         """How many rows stand before a line."""
-        return bisect_left(self.lines, line) + bisect_left(self._draft_lines, line)
+        return bisect_left(self._starts, line)
 
-    def span(self, line: int) -> Span:
-        """The span of the row that begins at a line."""
-        record, draft = bisect_right(self.lines, line), bisect_right(self._draft_lines, line)
-        following = chain(self.lines[record : record + 1], self._draft_lines[draft : draft + 1])
-        return line, min(following, default=None)
+    def span(self, row: int) -> Span:
+        """The lines of a row, of which so many stand before it."""
+        line, *following = self._starts[row : row + 2]
+        return line, following[0] if following else None
+
+    @cached_property
+    def _starts(self) -> Sequence[int]:
+        return sorted(chain(self.lines, self._draft_lines)) if self.drafts else self.lines
 
     @cached_property
     def _draft_lines(self) -> list[int]:

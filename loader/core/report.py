@@ -80,6 +80,8 @@ class Tally:
 
     def fold(self, event: Event) -> None:
         match event:
+            case Rejected():
+                self._reject(event.rejection)
             case Opened():
                 self.size = event.size
             case Read():
@@ -91,8 +93,6 @@ class Tally:
                 self.counts.inserted += event.inserted
                 self.counts.updated += event.updated
                 self.counts.unchanged += event.unchanged
-            case Rejected():
-                self._reject(event.rejection)
             case Untried():
                 self.counts.untried += event.records
             case Closed():
@@ -105,8 +105,10 @@ class Tally:
         if len(self.rejections) < KEPT_REJECTIONS:
             self.rejections.append(_shortened(rejection))
         for reason in rejection.reasons:
-            is_known = (reason.code, reason.field) in self.whys or len(self.whys) < KEPT_WHYS
-            why = self.whys.setdefault((reason.code, reason.field if is_known else None), Why(0, rejection.place))
+            why = self.whys.get((reason.code, reason.field))
+            if why is None:
+                field = reason.field if len(self.whys) < KEPT_WHYS else None
+                why = self.whys.setdefault((reason.code, field), Why(0, rejection.place))
             why.count += 1
 
 

@@ -25,7 +25,6 @@ from loader.sources.files import UNDECODED, Stream, cut, texts, undecoded
 _QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"'
 _OPEN_QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"?'
 _FLAT_QUOTED = _QUOTED.replace(rb'[^"]', rb'[^"\n]')
-_SPECIAL = re.compile(rb'["\r]')
 _LINE_ENDS = re.compile(rb"(?:\r?\n)*+\r?\Z")
 
 _Stretch = Literal["records of a line each", "record of several lines", "malformed line"]
@@ -185,12 +184,15 @@ class CsvReader:
         return Rows.of(self._in_field_order(found.cells), found.lines, found.misfits, found.origins)
 
     def values(self, block: Block, spans: Iterable[Span]) -> Iterator[Mapping[str, object]]:
-        is_ours, width, delimiter = self.columns == self.header, len(self.header), self.delimiter
+        header, delimiter, width = self.header, self.delimiter, len(self.header)
+        is_ours = self.columns == header and width > 1
+        is_plain = _is_plain(block.data)
         for text in texts(block, spans):
-            cells = text.rstrip(b"\n").decode("ascii", "replace").split(delimiter) if is_ours else []
-            if len(cells) == width > 1 and len(text) <= MAX_ROW and text.isascii() and not _SPECIAL.search(text):
-                yield dict(zip(self.header, cells, strict=True))
-                continue
+            if is_ours and (is_plain or _is_plain(text)):
+                cells = text.rstrip(b"\n").decode().split(delimiter)
+                if len(cells) == width:
+                    yield dict(zip(header, cells, strict=True))
+                    continue
             row = self._unpack(_LINE_ENDS.sub(b"", text, count=1))
             yield row.named | {"_raw": row.text} if row.faults() else row.named
 
@@ -302,6 +304,11 @@ class _Row:
             Reason("missing-cell", name, f"is missing: the row has {there} cells, the header {wanted}")
             for name in self.columns[there:]
         )
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether cells can be told by their delimiters alone."""
+    return len(data) <= MAX_ROW and data.isascii() and b'"' not in data and b"\r" not in data
 
 
 def _split(lines: list[str], delimiter: str) -> list[list[str]]:

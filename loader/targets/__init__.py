@@ -67,8 +67,11 @@ class Table(Protocol):
     async def insert(self, records: Records) -> None:
         """Add records none of whose claims is held."""
 
-    async def try_insert(self, records: Records) -> bool:
-        """Add records; or none of them, and return False, if one of their claims is held, or may be."""
+    async def insert_free(self, records: Records) -> Sequence[int]:
+        """Add those none of whose claims is held, and return the positions of the others, in order.
+
+        None has the key of one that this run has stored, or is stored as it stands.
+        """
 
     async def update(self, records: Records) -> None:
         """Put records in the place of those of their keys, in this order."""

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, closing, contextmanager
 from functools import partial
 from itertools import islice
@@ -17,7 +17,7 @@ from attrs import define, frozen
 from loader.core.dataset import Dataset
 from loader.core.errors import TargetError
 from loader.core.fields import Group
-from loader.core.records import Record, Records
+from loader.core.records import Record, Records, without
 from loader.core.restoring import Contests
 from loader.disk import make_directory
 from loader.targets import Lookup, Stored, Table, to_its_end
@@ -273,10 +273,6 @@ class _MisfitError(TargetError):
     """A table is not one of the dataset."""
 
 
-class _ConstraintError(TargetError):
-    """A constraint of a table does not allow for what was to be written."""
-
-
 class _LockedError(TargetError):
     """Another program holds a lock."""
 
@@ -286,7 +282,7 @@ def _own_faults(name: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.IntegrityError as error:
-        raise _ConstraintError(f"{name}: {error}: the table allows for less than the dataset; {_ELSEWHERE}") from error
+        raise TargetError(f"{name}: {error}: the table allows for less than the dataset; {_ELSEWHERE}") from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0)
         kind = _LockedError if code & 0xFF == sqlite3.SQLITE_BUSY else TargetError
@@ -370,18 +366,24 @@ class _SqliteTable:
         return list(found)
 
     async def differing(self, records: Records) -> Sequence[int]:
-        key = {field.name for field in self._dataset.key_group.fields}
-        same = " AND ".join(
-            f"there.{quoted(name)} {'=' if name in key else 'IS'} given.column{at} COLLATE BINARY"
-            for at, name in enumerate(self._dataset.names, 2)
-        )
         left: Sequence[int] = range(len(records))
         for layer in self._layers:
-            rows = records if len(left) == len(records) else records.only(left)
-            given = Records((left, *rows.columns))
-            positions: set[Any] = {at for (at,) in await self._without(layer, same, given, "given.column1")}
-            left = sorted(positions)
+            left = await self._differing(layer, records, left, range(len(self._dataset.names)))
         return left
+
+    async def _differing(self, layer: str, records: Records, positions: Sequence[int], by: Sequence[int]) -> list[int]:
+        """Those of some positions whose records are not there as they stand, as far as some of the fields tell."""
+        if not positions:
+            return []
+        rows = records if len(positions) == len(records) else records.only(positions)
+        given = Records((positions, *(rows.columns[at] for at in by)))
+        same = " AND ".join(
+            f"there.{quoted(self._dataset.names[at])} {'=' if at in self._dataset.key_group.at else 'IS'} "
+            f"given.column{number} COLLATE BINARY"
+            for number, at in enumerate(by, 2)
+        )
+        found: set[Any] = {at for (at,) in await self._without(layer, same, given, "given.column1")}
+        return sorted(found)
 
     async def missing(self, keys: Collection[object]) -> set[object]:
         rows = _rows_of(self._dataset.key_group, list(keys))
@@ -390,22 +392,29 @@ class _SqliteTable:
         return {key[0] for key in rows} if len(self._dataset.key_group.fields) == 1 else set(rows)
 
     async def insert(self, records: Records) -> None:
-        await self._write(records, "")
+        self._see_to(await self._write(records, ""), records)
 
-    async def try_insert(self, records: Records) -> bool:
-        if len(self._layers) > 1:  # what the lower one holds is in nobody's way
-            return False
-        try:
-            await _in_turn(self._connection.run("SAVEPOINT attempt"), self.insert(records))
-        except _ConstraintError:
-            await self._connection.run("ROLLBACK TO attempt")
-            return False
-        return True
+    async def insert_free(self, records: Records) -> Sequence[int]:
+        held: set[Any] = set()
+        for layer in self._layers[1:] if records else ():  # what a lower one holds is in nobody's way
+            for group in self._dataset.claim_groups:
+                given = Records((*(records.columns[at] for at in group.at), range(len(records))))
+                join = f"CROSS JOIN {layer} AS there WHERE {_equal(group)}"
+                held.update(at for (at,) in await self._look_up(f"given.column{len(given.columns)}", join, given))
+        free = without(range(len(records)), sorted(held))
+        written = await self._write(records.without(sorted(held)), " ON CONFLICT DO NOTHING")
+        if written < len(free):
+            by = range(len(self._dataset.names)) if self.had_records else self._dataset.key_group.at
+            left = await self._differing(self._name, records, free, by)
+            if len(left) != len(free) - written:
+                raise TargetError(f"{self._connection.name}: a trigger of the table changes records; {_ELSEWHERE}")
+            held.update(left)
+        return sorted(held)
 
     async def update(self, records: Records) -> None:
         others = [quoted(each.name) for each in self._dataset.fields if each not in self._dataset.key_group.fields]
         sets = ", ".join(f"{name} = excluded.{name}" for name in others)
-        await self._write(records, f" ON CONFLICT ({self._key}) DO UPDATE SET {sets}")
+        self._see_to(await self._write(records, f" ON CONFLICT ({self._key}) DO UPDATE SET {sets}"), records)
 
     async def _without(self, layer: str, same: str, rows: Records, columns: str) -> list[Record]:
         """Of given rows those for which no record of a layer is the same."""
@@ -426,7 +435,8 @@ class _SqliteTable:
             found += await self._connection.run(f"SELECT {columns} FROM {given} {join}", values)
         return found
 
-    async def _write(self, records: Records, on_conflict: str) -> None:
+    async def _write(self, records: Records, on_conflict: str) -> int:
+        """Write records, and return how many were written."""
         width = len(records.columns)
         size = min(_WRITTEN, _VARIABLES // max(width, 1))
         whole = len(records) // size * size
@@ -438,6 +448,10 @@ class _SqliteTable:
                 # made in the thread of the connection, each when it is its turn
                 portions = (records[at : at + step].flat() for at in range(start, end, step))
                 written += await self._connection.write(statement, portions)
+        return written
+
+    def _see_to(self, written: int, records: Records) -> None:
+        """Raise TargetError unless all records were written."""
         if written < len(records):
             raise TargetError(
                 f"{self._connection.name}: a trigger of the table leaves out {len(records) - written} of "
@@ -503,18 +517,6 @@ def _exactly(group: Group) -> str:
     return ", ".join(
         f"{quoted(each.name)} COLLATE {'NOCASE' if at in group.nocase else 'BINARY'}" for at, each in fields
     )
-
-
-async def _in_turn(*steps: Coroutine[Any, Any, Any]) -> list[Any]:
-    """Take steps that are all on their way before the first is done: the thread of a connection does not wait between.
-
-    Raises what the first raises that fails; the later ones must do no harm then.
-    """
-    ends = await asyncio.gather(*steps, return_exceptions=True)
-    for end in ends:
-        if isinstance(end, BaseException):
-            raise end
-    return ends
 
 
 def _rows_of(group: Group, values: Sequence[Any]) -> Records:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.core.claims import Parsed, contested, referred
+from loader.core.claims import Parsed, referred
 from loader.core.dataset import Dataset
 from loader.core.fields import Group
-from loader.core.judging import Absent, Refusal, Verdict, contenders, judge
+from loader.core.judging import Absent, Refusal, Verdict, claims, judge, suspects
 from loader.core.keys import KeySet
 from loader.core.records import Batch, Cause, Draft, Place, Reason, Record, Records
 from loader.datasets.orders import ORDERS
@@ -50,13 +50,26 @@ def verdict_on(
     had_records: bool = False,
     update: bool = False,
 ) -> Verdict:
-    """The verdict where a table holds these records, of which only those are looked up that are asked for."""
-    table, rivals, committed = list(stored), contested(dataset, rows), committed or keys()
+    """The verdict where a table holds these records, with those that are stored without further ado."""
+    table, parsed, committed = list(stored), Parsed.of(dataset, rows), committed or keys()
     differing = [at for at, record in enumerate(rows.records) if record not in table] if had_records else None
-    wanted = contenders(dataset, rows, rivals, absent, committed, differing)
+    doubted = suspects(dataset, parsed, absent, committed)
+    free = [at for at in (range(len(rows.records)) if differing is None else differing) if at not in doubted]
+    held = {at for at in free if holders(dataset, claims(dataset, batch(rows.records[at]), [0]), table)}
+    doubted |= held
+    wanted = claims(dataset, rows, doubted, None if had_records else committed)
+    verdict = judge(dataset, rows, doubted, holders(dataset, wanted, table), absent, committed, place, update)
+    verdict.unchanged += len(rows.records) - len(free) + len(held) - len(doubted)
+    stored_at_once = [rows.records[at] for at in free if at not in held]
+    verdict.inserts = sorted([*verdict.inserts, *stored_at_once], key=list(rows.records).index)
+    verdict.keys |= {dataset.key_group.of(rows.records[at]) for at in range(len(rows.records)) if at not in doubted}
+    return verdict
+
+
+def holders(dataset: Dataset, wanted: Mapping[Group, Sequence[Any]], table: Sequence[Record]) -> list[Record]:
+    """The records of a table that hold one of these values."""
     folded = {group: set(map(group.fold, values)) for group, values in wanted.items()}
-    found = [one for one in table if any(group.fold(group.of(one)) in values for group, values in folded.items())]
-    return judge(dataset, rows, rivals, found, absent, committed, differing, place, update)
+    return [one for one in table if any(group.fold(group.of(one)) in values for group, values in folded.items())]
 
 
 def judged(rows: Batch, *stored: Any, committed: Sequence[object] = (), update: bool = False) -> Verdict:
@@ -69,14 +82,14 @@ def told(verdict: Verdict) -> list[tuple[int, list[str]]]:
 
 
 def test_records_that_share_a_claim_with_another_row_are_contested() -> None:
-    """They want what another record or a draft wants; that is not looked for where no row is known to."""
+    """They want what another record or a draft wants."""
     rows = batch(
         (1, "A", "A@x"), {0: 2, 1: "B"}, {2: "C@X"}, (3, "A", "a@X"), (4, "D", "d@x"), (5, "E", "c@x"), (2, "F", "f@x")
     )
     assert Parsed.of(USERS, rows).contested == [0, 1, 3, 4]
     assert set(Parsed.of(USERS, rows).keys) == {1, 2, 3, 4, 5}
     assert Parsed.of(USERS, batch(ALICE, (1, "Bob", "bob@x"), CAROL)).contested == [0, 1]
-    assert Parsed.of(USERS, batch(ALICE, BOB)).contested is None
+    assert Parsed.of(USERS, batch(ALICE, BOB)).contested == []
 
 
 def test_records_that_nobody_contests_are_inserted() -> None:
@@ -312,7 +325,7 @@ class Store:
             PAIRS, rows, self.records.values(), committed=self.committed, had_records=self.had_records, update=update
         )
         self.records |= {record[0]: record for record in (*verdict.updates, *verdict.inserts)}
-        self.committed |= verdict.keys
+        self.committed |= KeySet(verdict.keys)
         return verdict
 
     def run_again(self) -> None:

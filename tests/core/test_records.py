@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterable
+from itertools import zip_longest
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,12 +61,12 @@ def test_rows_are_found_by_line(some: Rows, line: int) -> None:
     assert list(before.records) == list(expected.records)
     assert (before.lines, before.drafts) == (expected.lines, expected.drafts)
     assert batch.row_at(line) == sum(at < line for at in lines)
-    assert batch.span(line) == (line, min((at for at in lines if at > line), default=None))
+    assert [batch.span(at) for at in range(len(batch))] == list(zip_longest(lines, lines[1:]))
 
 
 def test_a_batch_of_nothing() -> None:
-    """An empty batch has no rows, and none after any line."""
-    assert (len(Batch()), Batch().span(1), Batch().row_at(9)) == (0, (1, None), 0)
+    """An empty batch has no rows."""
+    assert (len(Batch()), Batch().row_at(9)) == (0, 0)
 
 
 def test_before_keeps_the_origins() -> None:

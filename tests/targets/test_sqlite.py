@@ -758,21 +758,29 @@ def test_a_check_does_not_read_what_was_cut_off(path: Path) -> None:
     assert stored(SqliteTarget(path), [1, 9]) == {1}
 
 
-def test_an_attempt_adds_all_or_nothing(target: Target) -> None:
-    """Records are added if nobody holds what they want alone; else none of them is, and the transaction goes on."""
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("had_records", [False, True])
+def test_what_is_free_is_added(target: Target, had_records: bool, check: bool) -> None:
+    """Records are added but for those whose key or name, in whatever case, another one has."""
+    if had_records:
+        insert(target, A, B)
+    many = [(at, f"n{at}", None, None) for at in range(100, 5_000)]
 
-    async def attempt(table: Table) -> list[bool]:
+    async def added(table: Table) -> tuple[Sequence[int], ...]:
         async with table.transaction():
-            done = [
-                await table.try_insert(Records.of([(1, "a", None, None), (2, "b", None, None)])),
-                await table.try_insert(Records.of([(3, "c", None, None), (4, "A", None, None)])),
-                await table.try_insert(Records.of([(1, "d", None, None)])),
-            ]
-            await table.insert(Records.of([(5, "e", None, None)]))
-        return done
+            return (
+                await table.insert_free(Records.of([(3, "c", None, None), (4, "C", None, None), (5, "d", None, None)])),
+                await table.insert_free(Records.of([*many, (6, "N200", None, None), (7, "f", None, None)])),
+                await table.insert_free(Records.of([(2, "h", None, None), (8, "ANVIL", None, None)])),
+                await table.insert_free(Records.of([])),
+            )
 
-    assert opened(target, attempt) == [True, False, False]
-    assert {record[0] for record in records(target)} == {1, 2, 5}
+    assert [list(held) for held in opened(target, added, check)] == [[1], [4_900], [0, 1] if had_records else [], []]
+    there = {record[0] for record in records(target)}  # of those below 50
+    if check:
+        assert there == ({1, 2} if had_records else set())
+    else:
+        assert there == {3, 5, 7} | ({1, 2} if had_records else {2, 8})
 
 
 @pytest.mark.parametrize("check", [False, True])

@@ -32,11 +32,11 @@ class Mutant:
         setattr(owner, name, found[name])
 
 
-_HAD_RECORDS = "    self._ledger.had_records = table.had_records\n"
+_FREE = "        if held := await table.insert_free(free):\n"
 
 MUTANTS: Mapping[str, Mutant] = {
     "announce before commit": Mutant(
-        "loader.pipeline:_Lane._commit", {_HAD_RECORDS: f"        self._ledger.add(verdict.keys)\n{_HAD_RECORDS}"}
+        "loader.pipeline:_Lane._stored", {_FREE: f"        self._ledger.add(parsed.keys)\n{_FREE}"}
     ),
     "synchronous=NORMAL": Mutant("loader.targets.sqlite:SqliteTarget._database", {"= FULL": "= NORMAL"}),
     "result written in place": Mutant(
@@ -80,7 +80,9 @@ MUTANTS: Mapping[str, Mutant] = {
         {"await asyncio.gather(*lanes)\n": "await asyncio.gather(*lanes, return_exceptions=True)\n"},
     ),
     "a lane's problem is ignored": Mutant("loader.pipeline:_Lane._load", {"raise self._problem": "pass"}),
-    "OR REPLACE": Mutant("loader.targets.sqlite:_SqliteTable._write", {"INSERT OR ABORT": "INSERT OR REPLACE"}),
+    "OR REPLACE": Mutant(
+        "loader.targets.sqlite:_SqliteTable._write", {"OR ABORT": "OR REPLACE", "{rows}{on_conflict}": "{rows}"}
+    ),
     "cells as markup, in lines": Mutant(
         "loader.view:PlainView._say", {"Text(safe(line))": "Text.from_markup(safe(line))"}
     ),
