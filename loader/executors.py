@@ -69,7 +69,7 @@ def processes(number: int) -> Executor:
 
     method = "fork" if sys.platform == "linux" else "spawn"
     pool = ProcessPoolExecutor(number, multiprocessing.get_context(method), initializer=_begin)
-    pool.submit(_begin)  # so that they are all there before there are threads
+    pool.submit(os.getpid)  # so that they are all there before there are threads
     if hasattr(os, "waitid"):
         Thread(target=_end_together, args=(pool,), daemon=True).start()
     return pool
@@ -106,7 +106,9 @@ def end_processes() -> None:
 
 
 def _begin() -> None:
-    """Leave it to the parent to heed signals, and end when it does."""
+    """Leave it to the parent to heed signals, and end when it does; and let it go first, for it has to write."""
+    if hasattr(os, "nice"):
+        os.nice(5)
     for name in ("SIGHUP", "SIGINT", "SIGTERM"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -55,10 +55,9 @@ def contested(dataset: Dataset, batch: Batch, keys: KeySet) -> list[int]:
         values = group.folded(group.of_all(batch.records))
         is_key = group is dataset.key_group and not group.nocase
         different: Collection[object] = keys if is_key else set(values)
-        shared = {value for value in group.folded(group.of_drafts(batch.drafts)) if value in different}
+        found.update(among(values, {each for each in group.folded(group.of_drafts(batch.drafts)) if each in different}))
         if len(different) < len(values):
-            shared |= _repeated(values)
-        found.update(among(values, shared - {None}))
+            found.update(_repeated(values))
     return sorted(found)
 
 
@@ -68,7 +67,10 @@ def among(values: Sequence[object], some: Container[object]) -> Iterator[int]:
         yield from compress(count(), map(some.__contains__, values))
 
 
-def _repeated(values: Sequence[object]) -> set[object]:
-    """The values that stand there more than once."""
+def _repeated(values: Sequence[object]) -> Iterator[int]:
+    """The positions of the values that stand there more than once, but for None."""
     last = dict(zip(values, count(), strict=False))
-    return set(compress(values, map(ne, map(last.__getitem__, values), count())))
+    for at in compress(count(), map(ne, map(last.__getitem__, values), count())):
+        if values[at] is not None:
+            yield at
+            yield last[values[at]]

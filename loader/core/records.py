@@ -221,7 +221,13 @@ class Batch:
 
     @cached_property
     def _starts(self) -> Sequence[int]:
-        return sorted(chain(self.lines, self._draft_lines)) if self.drafts else self.lines
+        if not self.drafts:
+            return self.lines
+        first = min(chain(self.lines[:1], self._draft_lines[:1]))
+        last = max(chain(self.lines[-1:], self._draft_lines[-1:]))
+        if last - first + 1 == len(self):
+            return range(first, last + 1)
+        return sorted(chain(self.lines, self._draft_lines))
 
     @cached_property
     def _draft_lines(self) -> list[int]:

@@ -18,8 +18,8 @@ from loader.sources.ndjson import open_ndjson
 from loader.sources.packings import PACKINGS
 from loader.sources.threads import in_thread, in_threads
 
-BLOCK_SIZE = 2**19
-"""How many bytes are parsed, judged and committed at once, about."""
+BLOCK_SIZE = 15 * 2**16
+"""How many bytes are parsed, judged and committed at once, about; less than a row may have, see `MAX_ROW`."""
 
 
 @frozen

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Self
 
@@ -54,21 +55,24 @@ class NdjsonReader:
         """The rows, if each line is an object of just these fields, without an object in it; else None.
 
         Then the lines are one array. No line can hold two objects, or half of one, if each begins with a brace and ends
-        with one, and no other is opened; nor can one name a field twice, if each has all fields, and there are no more
-        colons than that takes.
+        with one, and there are as many as lines, with nothing nested or at least no other brace; nor can one name a
+        field twice, if each has all fields, and there are no more colons than that takes.
         """
         data, count = block.data, block.data.count(b"\n")
         is_plain = data.startswith(b"{") and data.endswith(b"}\n") and data.count(b"}\n{") == count - 1
-        has_more = data.count(b"{") > count or data.count(b":") != count * len(self.fields)
-        if not is_plain or has_more or len(data) > MAX_ROW:
+        if not is_plain or data.count(b":") != count * len(self.fields) or len(data) > MAX_ROW:
             return None
         try:
             objects = orjson.loads(b"[" + data[:-1].replace(b"\n", b",") + b"]")
             columns = [[members[name] for members in objects] for name in self.fields]
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError):
             return None
-        is_exact = all(_EXACT.issuperset(map(type, column)) for column in columns) or not _INEXACT.search(data)
-        return Rows(columns, range(block.line, block.line + count)) if is_exact and len(objects) == count else None
+        types = set(chain.from_iterable(set(map(type, column)) for column in columns))
+        is_exact = types <= _EXACT or not _INEXACT.search(data)
+        is_flat = types <= {*_EXACT, float} or data.count(b"{") == count
+        if len(objects) != count or not is_exact or not is_flat:
+            return None
+        return Rows(columns, range(block.line, block.line + count))
 
     def _any_rows(self, block: Block) -> Rows:
         cells: list[Sequence[object]] = []

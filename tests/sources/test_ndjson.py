@@ -363,6 +363,8 @@ ODD_LINES = st.sampled_from(
 @example(
     ['{"id":8,"value":1,"note":"a"},{"id":9,"value":1,"note":"a"}', '{"id":8,"value":[{}', '{}],"note":"a"}']
 )  # two objects, and two halves of one, with as many colons as three have
+@example(['{"id":8,"value":1,"note":"a"},[1],{"id":9,"value":1,"note":"a"}', "{}"])
+@example(['{"id":8,"value":1,"note":"a"},{"id":9,"value":1,"note":"a"}', "{},{}"])
 def test_lines_are_read_together_as_they_are_one_by_one(lines: list[str]) -> None:
     """Whether a block is read as one array or line by line, the rows are the same, to the last digit."""
     reader, block = (
