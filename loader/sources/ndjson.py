@@ -54,9 +54,9 @@ class NdjsonReader:
     def _plain_rows(self, block: Block) -> Rows | None:
         """The rows, if each line is an object of just these fields, without an object in it; else None.
 
-        Then the lines are one array. No line can hold two objects, or half of one, if each begins with a brace and ends
-        with one, and there are as many as lines, with nothing nested or at least no other brace; nor can one name a
-        field twice, if each has all fields, and there are no more colons than that takes.
+        Then the lines are one array. No line can hold half an object, if each begins with a brace and ends with one,
+        and nothing is nested or at least no other brace is opened; nor can one hold two objects, or name a field twice,
+        if each object has all fields, and there are no more colons than that takes.
         """
         data, count = block.data, block.data.count(b"\n")
         is_plain = data.startswith(b"{") and data.endswith(b"}\n") and data.count(b"}\n{") == count - 1
@@ -70,7 +70,7 @@ class NdjsonReader:
         types = set(chain.from_iterable(set(map(type, column)) for column in columns))
         is_exact = types <= _EXACT or not _INEXACT.search(data)
         is_flat = types <= {*_EXACT, float} or data.count(b"{") == count
-        if len(objects) != count or not is_exact or not is_flat:
+        if not is_exact or not is_flat:
             return None
         return Rows(columns, range(block.line, block.line + count))
 

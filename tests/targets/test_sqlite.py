@@ -726,6 +726,20 @@ def test_a_trigger_that_leaves_records_out_is_told(path: Path) -> None:
     assert sql(path, "SELECT id FROM things") == [(1,)]
 
 
+def test_a_trigger_that_changes_records_is_told(path: Path) -> None:
+    """Where it is not known which records were added, because a trigger has made others of them, none is."""
+
+    async def add(table: Table) -> Sequence[int]:
+        async with table.transaction():
+            return await table.insert_free(Records.of([(2, "b", None, None), (3, "A", None, None)]))
+
+    insert(SqliteTarget(path), (1, "a", None, None))
+    sql(path, "CREATE TRIGGER loud AFTER INSERT ON things BEGIN UPDATE things SET price = 1 WHERE id = NEW.id; END")
+    with pytest.raises(TargetError, match=r"things\.db: a trigger of the table changes records; change"):
+        opened(SqliteTarget(path), add)
+    assert sql(path, "SELECT id FROM things") == [(1,)]
+
+
 def test_a_table_that_allows_for_less_is_told(path: Path) -> None:
     """A constraint of an adopted table that the dataset does not have is named, with the way out."""
     sql(path, misfit_table(name="name TEXT NOT NULL UNIQUE COLLATE NOCASE CHECK (length(name) < 5)"))
