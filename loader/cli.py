@@ -66,7 +66,7 @@ _VERIFIED = {
 """What follows from a verification, by its status."""
 
 _MAKES_NO_SENSE = {"data", "rejects", "format", "delimiter", "encoding", "check", "on-conflict", "max-rejects"}
-_MAKES_NO_SENSE |= {"ignore-extra", "jobs"}
+_MAKES_NO_SENSE |= {"atomic", "ignore-extra", "jobs"}
 """The options of a load that a verification does not take as flags."""
 
 
@@ -210,6 +210,8 @@ class _Command:
     def __init__(self, settings: Settings, out: IO[str], err: IO[str]) -> None:
         self._settings, self._out, self._err = settings, out, err
         self._rejects: RejectsWriter | None = None
+        if settings["atomic"] and settings["check"]:
+            raise UsageError("--check stores nothing, --atomic all or nothing: choose one of them")
         try:
             datasets = find_datasets(settings["models"], Path())
             if settings["verify"]:
@@ -340,6 +342,7 @@ class _Command:
                     on_conflict=settings["on-conflict"],
                     max_rejects=settings["max-rejects"],
                     ignore_extra=settings["ignore-extra"],
+                    atomic=settings["atomic"],
                     executor=executor,
                 )
             )
@@ -408,7 +411,12 @@ class _Command:
             yield _VERIFIED[report.status]
             return
         again = " ".join([COMMAND, *self._repeated()])
+        is_none_stored = settings["atomic"] and not (report.totals.inserted or report.totals.updated)
         match report.status:
+            case "failed" if is_none_stored:
+                yield "Nothing was stored. Mend that, and run the same command again."
+            case "interrupted" if is_none_stored:
+                yield "Interrupted. Nothing was stored: run the same command again."
             case "rejects" if rejects:
                 yield f"Mend the rows there, then load them: {again} --data {shlex.quote(str(settings['rejects']))}"
             case "failed":
@@ -421,8 +429,9 @@ class _Command:
         for name in ("models", "into", "rejects", "on-conflict", "delimiter", "encoding"):
             if self._settings.origins.get(name) == f"--{name}":
                 yield f"--{name} {shlex.quote(str(self._settings[name]))}"
-        if self._settings.origins.get("ignore-extra") == "--ignore-extra":
-            yield "--ignore-extra"
+        yield from (
+            f"--{name}" for name in ("atomic", "ignore-extra") if self._settings.origins.get(name) == f"--{name}"
+        )
 
 
 def refuse_without_sense(settings: Settings) -> None:

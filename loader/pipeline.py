@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Literal, TypedDict, Unpack, get_args
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from loader.core.claims import Parsed, parsed
 from loader.core.dataset import Dataset, in_reference_order
@@ -35,8 +35,9 @@ from loader.core.report import Report, Tally
 from loader.executors import Here, Turns
 from loader.ledger import Ledger
 from loader.sources import Rowset, Source, file_source
-from loader.targets import Lookup, Table, Target, to_its_end
+from loader.targets import Lookup, Stageable, Table, Target, to_its_end
 from loader.targets.sqlite import SqliteTarget
+from loader.together import Withheld
 
 OnConflict = Literal["reject", "update"]
 
@@ -78,6 +79,7 @@ async def load(
     on_conflict: OnConflict = "reject",
     max_rejects: RejectLimit | str | int | None = None,
     ignore_extra: bool = False,
+    atomic: bool = False,
     executor: Executor | None = None,
 ) -> Report:
     """Load all jobs at the same time, and return what became of every record.
@@ -85,7 +87,9 @@ async def load(
     `observe` is told each event as it happens; what it raises is raised when the load is done. With `check` nothing is
     written, and the verdicts are the same. With `on_conflict="update"` a record replaces one of its key that an earlier
     run stored. A dataset fails that has more rejects than `max_rejects`. `ignore_extra` leaves out columns that a
-    dataset does not have. `executor` is where blocks are parsed; by default, in this thread.
+    dataset does not have. With `atomic` all datasets are stored at once when all of them are complete, or none is,
+    after a failure, a cancellation or a kill, and rejects without `max_rejects` are a failure. `executor` is where
+    blocks are parsed; by default, in this thread.
 
     Raises UsageError, before anything is opened, if the datasets or options cannot go together. What goes wrong with
     a source or a target is told in the report. When cancelled, each lane commits or rolls back its batch, and closes.
@@ -93,6 +97,8 @@ async def load(
     jobs = list(jobs)
     if on_conflict not in get_args(OnConflict):
         raise UsageError(f"on_conflict is one of {', '.join(get_args(OnConflict))}, not {on_conflict!r}")
+    if atomic and check:
+        raise UsageError("a check stores nothing, an atomic load all or nothing: choose one of them")
     datasets = in_reference_order(job.dataset for job in jobs)
     limit = RejectLimit.parse(str(max_rejects)) if isinstance(max_rejects, str | int) else max_rejects
     loaded = [job for job in jobs if job.sources]
@@ -111,16 +117,54 @@ async def load(
         executor=executor or Here(),
         tell=tell,
     )
-    lanes = [asyncio.create_task(_Lane(job, shared).run(), name=job.dataset.name) for job in loaded]
+    await (_all_or_none(loaded, shared, report) if atomic and loaded else _all(loaded, shared))
+    if tell.error:
+        raise tell.error
+    return report
+
+
+async def _all(jobs: Sequence[Job], run: "_Run") -> None:
+    """Let all lanes go to their ends."""
+    lanes = [asyncio.create_task(_Lane(job, run).run(), name=job.dataset.name) for job in jobs]
     try:
         await asyncio.gather(*lanes)
     finally:
         for lane in lanes:
             lane.cancel()
         await to_its_end(asyncio.gather(*lanes, return_exceptions=True))
-    if tell.error:
-        raise tell.error
-    return report
+
+
+async def _all_or_none(jobs: Sequence[Job], run: "_Run", report: Report) -> None:
+    """Let all lanes go to their ends, each beside its database; then bring all into these, if that may be."""
+    targets = [job.target for job in jobs]
+    if not isinstance(targets[0], Stageable):
+        raise UsageError(f"{targets[0].name} cannot be committed together with others")
+    together = targets[0].together(targets)
+    withheld = Withheld(report, run.tell)
+    async with together as staging:
+        problem: LoaderError | None = None
+        try:
+            beside = {job.dataset.name: evolve(job, target=staging.target(job.target.name)) for job in jobs}
+            await _all([*beside.values()], evolve(run, jobs={**run.jobs, **beside}, tell=withheld))
+            if withheld.is_storable():
+                await to_its_end(staging.commit(), staging.hurry)
+        except LoaderError as error:
+            problem = error
+        except Exception as error:
+            problem = _of_resources(error, "the load cannot be stored")
+            if not problem:
+                raise
+        finally:
+            withheld.release(staging.is_stored, problem, staging.at)
+
+
+def _of_resources(error: Exception, what: str) -> ResourceError | None:
+    """What is to be said if the system gives too little; None if that is not what the error is about."""
+    if not (lack := lacking(error)):
+        return None
+    problem = ResourceError(f"{what}: the system gives no more {lack}: run again where there is more")
+    problem.__cause__ = error
+    return problem
 
 
 class Options(TypedDict, total=False):
@@ -131,6 +175,7 @@ class Options(TypedDict, total=False):
     on_conflict: OnConflict
     max_rejects: RejectLimit | str | int | None
     ignore_extra: bool
+    atomic: bool
     executor: Executor | None
 
 
@@ -280,14 +325,10 @@ class _Lane:
             status = "stopped" if isinstance(error, UpstreamError) else "failed"
         except Exception as error:
             status = "failed"
-            if not (lack := lacking(error)):
-                raise
             sources = ", ".join(source.name for source in self._job.sources)
-            self._problem = ResourceError(
-                f"{sources} cannot be loaded into {self._job.target.name}: the system gives no more {lack}: "
-                f"run again where there is more"
-            )
-            self._problem.__cause__ = error
+            self._problem = _of_resources(error, f"{sources} cannot be loaded into {self._job.target.name}")
+            if not self._problem:
+                raise
         finally:
             self._ledger.close(finished=status == "complete")
             self._tell(Closed(self._dataset.name, status, self._problem, monotonic() - began))

@@ -139,6 +139,13 @@ OPTIONS = [
         action="store_true",
     ),
     Option(
+        ("--atomic",),
+        "store everything or nothing; rejects without --max-rejects: nothing",
+        False,
+        _switch,
+        action="store_true",
+    ),
+    Option(
         ("--on-conflict",),
         "what happens to a record whose key an earlier run stored with other values (reject)",
         "reject",

@@ -268,7 +268,7 @@ LAYERS: dict[str, tuple[str, str, str, Callable[[str], Any]]] = {
     "live": ("never", "always", "auto", str),
     "color": ("never", "always", "auto", str),
 }
-SWITCHES = ("check", "verify", "ignore-extra", "verbose")
+SWITCHES = ("check", "verify", "atomic", "ignore-extra", "verbose")
 
 
 def gathered(*arguments: str, **variables: str) -> tuple[Any, Mapping[str, str]]:

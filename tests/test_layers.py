@@ -30,7 +30,15 @@ PARTS = {
     "loader.export": {"loader.core", "loader.disk"},
     "loader.settings": {"loader.core"},
     "loader.ledger": {"loader.core"},
-    "loader.pipeline": {"loader.core", "loader.sources", "loader.targets", "loader.executors", "loader.ledger"},
+    "loader.together": {"loader.core", "loader.targets"},
+    "loader.pipeline": {
+        "loader.core",
+        "loader.sources",
+        "loader.targets",
+        "loader.executors",
+        "loader.ledger",
+        "loader.together",
+    },
     "loader.verifying": {"loader.core", "loader.targets", "loader.pipeline"},
     "loader.models": {"loader.core", "loader.datasets"},
     "loader.api": {"loader.core", "loader.sources", "loader.targets", "loader.pipeline", "loader.verifying"},
@@ -64,7 +72,7 @@ PARTS = {
 
 FOREIGN = {
     "aiosqlite": {"loader.targets.sqlite"},
-    "sqlite3": {"loader.targets.sqlite"},
+    "sqlite3": {"loader.targets.sqlite", "loader.targets.staging", "loader.targets.recovery"},
     "rich": {"loader.view", "loader.cli"},
     "rich_argparse": {"loader.cli"},
     "argparse": {"loader.cli"},
@@ -138,6 +146,7 @@ MAY_OPEN = {
     "loader.export": "writes the result and the rejects",
     "loader.disk": "syncs directories",
     "loader.cli": "opens the null device in place of a closed stream",
+    "loader.targets.recovery": "reads which journals a commit that was cut off has left",
 }
 _OPENING = {
     "open",

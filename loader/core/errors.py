@@ -68,6 +68,12 @@ class UpstreamError(LoaderError):
     title = "upstream dataset is not finished"
 
 
+class TogetherError(LoaderError):
+    """A dataset is not stored because another one could not be, and all were to be or none."""
+
+    title = "not all of the load can be stored"
+
+
 class OutputError(LoaderError):
     """The result or the rejects could not be written."""
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from loader.core.dataset import Dataset
 from loader.core.fields import Group
@@ -110,3 +110,30 @@ class Target(Protocol):
 
     def read(self, dataset: Dataset) -> AbstractAsyncContextManager[Stored]:
         """A look, without a trace, through what is there of a dataset; TargetError if its fields are not all there."""
+
+
+class Staging(Protocol):
+    """Databases that a load comes into all at once, or not at all; till then, what is written is kept apart.
+
+    `is_stored` says whether it has come in, and `at` is the name of the database that it is at work on.
+    """
+
+    is_stored: bool
+    at: str
+
+    def target(self, name: str) -> Target:
+        """What stands for a database meanwhile: its tables show what is kept as if it were stored."""
+
+    async def commit(self) -> None:
+        """Store all that is kept in all databases, durably; TargetError, and nothing is changed, if that fails."""
+
+    def hurry(self) -> None:
+        """Have the commit end soon: break off a statement that takes long, and wait for no lock."""
+
+
+@runtime_checkable
+class Stageable(Target, Protocol):
+    """A database that can be loaded together with others of its kind."""
+
+    def together(self, targets: Sequence[Target]) -> AbstractAsyncContextManager[Staging]:
+        """A staging of these databases, of which nothing is left behind it; UsageError if they cannot go together."""

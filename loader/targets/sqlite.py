@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import aiosqlite
 from attrs import define, frozen
@@ -20,8 +20,11 @@ from loader.core.fields import Group
 from loader.core.records import Record, Records, without
 from loader.core.restoring import Contests
 from loader.disk import make_directory
-from loader.targets import Lookup, Stored, Table, to_its_end
+from loader.targets import Lookup, Staging, Stored, Table, Target, to_its_end
+from loader.targets.recovery import recover
 from loader.targets.tables import compared, create_table, listed, misfit, quoted
+
+_T = TypeVar("_T", bound="SqliteTable")
 
 BUSY_SECONDS = 5.0
 """How long another program may hold a lock that is wanted."""
@@ -45,7 +48,7 @@ _WAYS_OUT = {
     sqlite3.SQLITE_FULL: "the disk is full: make room and run again",
     sqlite3.SQLITE_IOERR: "the disk fails or is full: mend that and run again",
     sqlite3.SQLITE_READONLY: "it may not be written to: change its permissions, or choose another directory",
-    sqlite3.SQLITE_READONLY_ROLLBACK: "a transaction of another program was cut off: load without --check to undo it",
+    sqlite3.SQLITE_READONLY_ROLLBACK: "a transaction was cut off: change its permissions, so that it can be undone",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened: look at the directory and its permissions",
     sqlite3.SQLITE_NOTADB: "it is not an SQLite database: move it away, or choose another directory with --into",
     sqlite3.SQLITE_CORRUPT: "it is damaged: restore it, or move it away and load again",
@@ -63,19 +66,26 @@ class SqliteTarget:
         return str(self.path)
 
     def open(self, dataset: Dataset, check: bool) -> AbstractAsyncContextManager[Table]:
-        return self._scratch(dataset) if check else self._database(dataset)
+        return self._scratch(dataset, self._uri_without_a_trace, SqliteTable) if check else self._database(dataset)
 
     @asynccontextmanager
     async def lookup(self, dataset: Dataset, check: bool) -> AsyncIterator[Lookup]:
+        recover(self.path)
         if not self._is_there():
             yield _Nothing()
             return
-        async with _connect(self.name, self._uri_without_a_trace() if check else self._uri("rw")) as connection:
+        async with connect(self.name, self._uri_without_a_trace() if check else self._uri("rw")) as connection:
             await connection.run("PRAGMA query_only = ON")
             is_there = await connection.has_table(dataset)
-            yield _SqliteTable(connection, dataset) if is_there else _Nothing()
+            yield SqliteTable(connection, dataset) if is_there else _Nothing()
+
+    def together(self, targets: Sequence[Target]) -> AbstractAsyncContextManager[Staging]:
+        from loader.targets.staging import together  # it is made of what is here
+
+        return together(targets)
 
     async def verify(self) -> None:
+        recover(self.path)
         if not self._is_there():
             return
         async with self._reading() as connection:
@@ -86,6 +96,7 @@ class SqliteTarget:
 
     @asynccontextmanager
     async def read(self, dataset: Dataset) -> AsyncIterator[Stored]:
+        recover(self.path)
         if not self._is_there():
             yield _Nothing()
             return
@@ -103,8 +114,8 @@ class SqliteTarget:
             yield stored
 
     @asynccontextmanager
-    async def _reading(self) -> AsyncIterator["_Connection"]:
-        async with _connect(self.name, self._uri_without_a_trace()) as connection:
+    async def _reading(self) -> AsyncIterator["Connection"]:
+        async with connect(self.name, self._uri_without_a_trace()) as connection:
             connection.sqlite.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
             try:
                 yield connection
@@ -113,12 +124,10 @@ class SqliteTarget:
 
     @asynccontextmanager
     async def _database(self, dataset: Dataset) -> AsyncIterator[Table]:
-        try:
-            make_directory(self.path.parent)  # SQLite syncs the names in it, but not its own
-        except OSError as error:
-            raise TargetError(f"{self.path.parent} cannot be made: {error.strerror}") from error
+        self._make_directory()
+        recover(self.path)
         first = self._identity()  # before it is opened, so that another file in its place is not taken for it
-        async with _connect(self.name, self._uri("rwc")) as connection:
+        async with connect(self.name, self._uri("rwc")) as connection:
             first = first or self._identity()
             is_there = await connection.has_table(dataset)
             [[mode]] = await connection.run("PRAGMA journal_mode = WAL")
@@ -131,27 +140,34 @@ class SqliteTarget:
                     await connection.run(create_table(dataset))
                 await connection.run("COMMIT")
             await connection.trust_own(dataset)
-            table = _SqliteTable(
+            table = SqliteTable(
                 connection, dataset, is_in_place=lambda: first is not None and self._identity() == first
             )
             await table.look()
             yield table
 
     @asynccontextmanager
-    async def _scratch(self, dataset: Dataset) -> AsyncIterator[Table]:
-        """A private database on top of the real one, which is only read."""
-        async with _connect(self.name, "") as connection:
+    async def _scratch(self, dataset: Dataset, stored: Callable[[], str], kind: type[_T]) -> AsyncIterator[_T]:
+        """A private database on top of the real one, which is only read, by a URI."""
+        recover(self.path)
+        async with connect(self.name, "") as connection:
             await connection.run("PRAGMA journal_mode = MEMORY")
             await connection.run("PRAGMA synchronous = OFF")
             lower = None
             if self._is_there():
-                await connection.run("ATTACH ? AS stored", [self._uri_without_a_trace()])
+                await connection.run("ATTACH ? AS stored", [stored()])
                 lower = "stored" if await connection.has_table(dataset, "stored") else None
             await connection.run(create_table(dataset))
             await connection.trust_own(dataset)
-            table = _SqliteTable(connection, dataset, lower)
+            table = kind(connection, dataset, lower=lower)
             await table.look()
             yield table
+
+    def _make_directory(self) -> None:
+        try:
+            make_directory(self.path.parent)  # SQLite syncs the names in it, but not its own
+        except OSError as error:
+            raise TargetError(f"{self.path.parent} cannot be made: {error.strerror}") from error
 
     def _is_there(self) -> bool:
         return self.path.is_file() and self.path.stat().st_size > 0
@@ -188,7 +204,7 @@ class _Nothing:
 
 
 @define
-class _Connection:
+class Connection:
     """A connection to a database, whose faults it translates."""
 
     name: str
@@ -221,15 +237,27 @@ class _Connection:
         with _own_faults(self.name):
             return (await self.sqlite.executemany(statement, portions)).rowcount
 
-    async def portions(self, statement: str) -> AsyncGenerator[list[Any], None]:
+    async def portions(self, statement: str, size: int = _PORTION) -> AsyncGenerator[list[Any], None]:
         """Run one statement, and give its rows a few at a time; if it is cut off, closing the connection ends it."""
         with _own_faults(self.name):
             cursor = await self.sqlite.execute(statement)
-            rows = list(await cursor.fetchmany(_PORTION))
+            rows = list(await cursor.fetchmany(size))
         while rows:
             yield rows
             with _own_faults(self.name):
-                rows = list(await cursor.fetchmany(_PORTION))
+                rows = list(await cursor.fetchmany(size))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """All that is done inside happens at its end, or not at all."""
+        await self.run("BEGIN IMMEDIATE")
+        try:
+            yield
+            await self.run("COMMIT")
+        except BaseException:
+            if self.sqlite.in_transaction:  # after some faults SQLite has rolled back already
+                await self.run("ROLLBACK")
+            raise
 
     async def close(self) -> None:
         try:
@@ -260,17 +288,20 @@ class _Connection:
             )
         return True
 
-    async def trust_own(self, dataset: Dataset) -> None:
+    async def trust_own(self, dataset: Dataset, schema: str = "main") -> None:
         """Check no record again by a table that loader has made: its model has demanded all that this would."""
         [[made_by]] = await self.run(
-            "SELECT sql FROM main.sqlite_master WHERE name = ? COLLATE NOCASE", [dataset.table]
+            f"SELECT sql FROM {schema}.sqlite_master WHERE name = ? COLLATE NOCASE", [dataset.table]
         )
-        if made_by == create_table(dataset):
-            await self.run("PRAGMA ignore_check_constraints = ON")
+        await self.run(f"PRAGMA ignore_check_constraints = {made_by == create_table(dataset)}")
 
 
 class _MisfitError(TargetError):
     """A table is not one of the dataset."""
+
+
+class ConstraintError(TargetError):
+    """A constraint of a table does not allow for what was to be written."""
 
 
 class _LockedError(TargetError):
@@ -282,7 +313,7 @@ def _own_faults(name: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.IntegrityError as error:
-        raise TargetError(f"{name}: {error}: the table allows for less than the dataset; {_ELSEWHERE}") from error
+        raise ConstraintError(f"{name}: {error}: the table allows for less than the dataset; {_ELSEWHERE}") from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0)
         kind = _LockedError if code & 0xFF == sqlite3.SQLITE_BUSY else TargetError
@@ -290,14 +321,14 @@ def _own_faults(name: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _connect(name: str, uri: str) -> AsyncIterator[_Connection]:
+async def connect(name: str, uri: str) -> AsyncIterator[Connection]:
     timeout = min(_BUSY_STEP, BUSY_SECONDS)
-    connect = partial(sqlite3.connect, uri, uri=True, isolation_level=None, timeout=timeout, cached_statements=_CACHED)
+    opening = partial(sqlite3.connect, uri, uri=True, isolation_level=None, timeout=timeout, cached_statements=_CACHED)
     with _own_faults(name):  # first without aiosqlite, whose thread outlives the event loop if it cannot connect
-        opened = connect(check_same_thread=False)  # it does not read yet
+        opened = opening(check_same_thread=False)  # it does not read yet
     with closing(opened):  # also where no thread can be had
         connection = aiosqlite.Connection(lambda: opened, iter_chunk_size=1)
-        made = _Connection(name, connection, opened.interrupt)
+        made = Connection(name, connection, opened.interrupt)
         try:
             await to_its_end(connection)
             yield made
@@ -305,7 +336,7 @@ async def _connect(name: str, uri: str) -> AsyncIterator[_Connection]:
             await to_its_end(made.close())
 
 
-class _SqliteTable:
+class SqliteTable:
     """A table, and under it, where a load is only tried, the real one: it hides the records there that have its keys.
 
     `is_in_place` tells whether the file that was opened still has its name.
@@ -313,8 +344,9 @@ class _SqliteTable:
 
     def __init__(
         self,
-        connection: _Connection,
+        connection: Connection,
         dataset: Dataset,
+        schema: str = "main",
         lower: str | None = None,
         is_in_place: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -324,7 +356,7 @@ class _SqliteTable:
         self._is_in_place = is_in_place
         self._columns = ", ".join(map(quoted, dataset.names))
         self._key = listed(dataset.key_group)
-        self._name = f"main.{quoted(dataset.table)}"
+        self._name = f"{schema}.{quoted(dataset.table)}"
         self._layers = [self._name]
         if lower:
             key = [quoted(field.name) for field in dataset.key_group.fields]
@@ -340,18 +372,12 @@ class _SqliteTable:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        await self._connection.run("BEGIN IMMEDIATE")
-        try:
+        async with self._connection.transaction():
             if await self._connection.run("PRAGMA data_version") != self._version:
                 self.had_records = True  # another program has written meanwhile
             yield
             if not self._is_in_place():
                 raise TargetError(f"{self._connection.name} was removed or replaced while it was written to")
-            await self._connection.run("COMMIT")
-        except BaseException:
-            if self._connection.sqlite.in_transaction:  # after some faults SQLite has rolled back already
-                await self._connection.run("ROLLBACK")
-            raise
 
     def hurry(self) -> None:
         self._connection.hurry()
@@ -392,7 +418,7 @@ class _SqliteTable:
         return {key[0] for key in rows} if len(self._dataset.key_group.fields) == 1 else set(rows)
 
     async def insert(self, records: Records) -> None:
-        self._see_to(await self._write(records, ""), records)
+        await self._write_all(records)
 
     async def insert_free(self, records: Records) -> Sequence[int]:
         held: set[Any] = set()
@@ -402,7 +428,7 @@ class _SqliteTable:
                 join = f"CROSS JOIN {layer} AS there WHERE {_equal(group)}"
                 held.update(at for (at,) in await self._look_up(f"given.column{len(given.columns)}", join, given))
         free = without(range(len(records)), sorted(held))
-        written = await self._write(records.without(sorted(held)), " ON CONFLICT DO NOTHING")
+        written = await self._write(records.without(sorted(held)), self._name, self._columns, " ON CONFLICT DO NOTHING")
         if written < len(free):
             by = range(len(self._dataset.names)) if self.had_records else self._dataset.key_group.at
             left = await self._differing(self._name, records, free, by)
@@ -414,7 +440,7 @@ class _SqliteTable:
     async def update(self, records: Records) -> None:
         others = [quoted(each.name) for each in self._dataset.fields if each not in self._dataset.key_group.fields]
         sets = ", ".join(f"{name} = excluded.{name}" for name in others)
-        self._see_to(await self._write(records, f" ON CONFLICT ({self._key}) DO UPDATE SET {sets}"), records)
+        await self._write_all(records, f" ON CONFLICT ({self._key}) DO UPDATE SET {sets}")
 
     async def _without(self, layer: str, same: str, rows: Records, columns: str) -> list[Record]:
         """Of given rows those for which no record of a layer is the same."""
@@ -435,8 +461,8 @@ class _SqliteTable:
             found += await self._connection.run(f"SELECT {columns} FROM {given} {join}", values)
         return found
 
-    async def _write(self, records: Records, on_conflict: str) -> int:
-        """Write records, and return how many were written."""
+    async def _write(self, records: Records, table: str, columns: str, on_conflict: str = "") -> int:
+        """Write records to a table, and return how many were written."""
         width = len(records.columns)
         size = min(_WRITTEN, _VARIABLES // max(width, 1))
         whole = len(records) // size * size
@@ -444,14 +470,15 @@ class _SqliteTable:
         for start, end, step in ((0, whole, size), (whole, len(records), len(records) - whole)):
             if start < end:
                 rows = _marks(width, step)
-                statement = f"INSERT OR ABORT INTO {self._name} ({self._columns}) VALUES {rows}{on_conflict}"
+                statement = f"INSERT OR ABORT INTO {table} ({columns}) VALUES {rows}{on_conflict}"
                 # made in the thread of the connection, each when it is its turn
                 portions = (records[at : at + step].flat() for at in range(start, end, step))
                 written += await self._connection.write(statement, portions)
         return written
 
-    def _see_to(self, written: int, records: Records) -> None:
-        """Raise TargetError unless all records were written."""
+    async def _write_all(self, records: Records, on_conflict: str = "") -> None:
+        """Write records; TargetError unless all were written."""
+        written = await self._write(records, self._name, self._columns, on_conflict)
         if written < len(records):
             raise TargetError(
                 f"{self._connection.name}: a trigger of the table leaves out {len(records) - written} of "
@@ -459,10 +486,10 @@ class _SqliteTable:
             )
 
 
-class _StoredTable(_SqliteTable):
+class _StoredTable(SqliteTable):
     """A table that is looked through. One that does not fit may hold claims twice, which are then looked for."""
 
-    def __init__(self, connection: _Connection, dataset: Dataset, misfit: _MisfitError | None) -> None:
+    def __init__(self, connection: Connection, dataset: Dataset, misfit: _MisfitError | None) -> None:
         super().__init__(connection, dataset)
         self._misfit = misfit
         self._groups = dataset.claim_groups if misfit else ()

@@ -16,14 +16,18 @@ UniqueIndex = tuple[tuple[tuple[str | None, str], ...], bool]
 """The columns of an index with their collations, and whether it covers only some of the rows."""
 
 
-def create_table(dataset: Dataset) -> str:
-    """The statement that makes the table; its constraints demand again what the model demands, where SQL can say it."""
+def create_table(dataset: Dataset, schema: str = "") -> str:
+    """The statement that makes the table; its constraints demand again what the model demands, where SQL can say it.
+
+    What SQLite keeps of it is the same in any schema, and without one.
+    """
     parts = [" ".join(_definition(dataset, each)) for each in dataset.fields]
     for group in dataset.claim_groups:
         if not _is_of_column(dataset, group):
             claim = "PRIMARY KEY" if group is dataset.key_group else "UNIQUE"
             parts.append(f"{claim} ({', '.join(compared(group))})")
-    return f"CREATE TABLE {quoted(dataset.table)} ({', '.join(parts)})"
+    prefix = f"{schema}." if schema else ""
+    return f"CREATE TABLE {prefix}{quoted(dataset.table)} ({', '.join(parts)})"
 
 
 def _is_of_column(dataset: Dataset, group: Group) -> bool:

@@ -403,12 +403,12 @@ def test_each_commit_is_durable(path: Path) -> None:
 
 def test_a_disk_that_allows_no_write_ahead_log_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If SQLite answers the wish for a write-ahead log with another mode, nothing is stored there."""
-    run = sqlite._Connection.run
+    run = sqlite.Connection.run
 
     async def without_wal(self: Any, statement: str, parameters: Any = ()) -> list[Any]:
         return await run(self, statement.replace("= WAL", "= DELETE"), parameters)
 
-    monkeypatch.setattr(sqlite._Connection, "run", without_wal)
+    monkeypatch.setattr(sqlite.Connection, "run", without_wal)
     refused(SqliteTarget(path), "does not allow a write-ahead log .journal mode delete.")
 
 
@@ -761,15 +761,24 @@ def leave_a_journal(path: Path) -> None:
     assert path.with_name(f"{path.name}-journal").stat().st_size
 
 
-def test_a_check_does_not_read_what_was_cut_off(path: Path) -> None:
-    """A transaction that another program did not finish is undone by a load, and must not be by a check."""
+@pytest.mark.parametrize("check", [False, True])
+def test_what_was_cut_off_is_undone_first(path: Path, check: bool) -> None:
+    """A transaction that another program did not finish is undone by whoever comes next, as SQLite has it."""
     insert(SqliteTarget(path), (1, "a", None, None))
     leave_a_journal(path)
+    assert stored(SqliteTarget(path), [1, 9], check=check) == {1}
+    assert {each.name for each in path.parent.iterdir()} == {path.name}
+
+
+def test_what_was_cut_off_and_cannot_be_undone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is named, and left as it is, where it may not be written to."""
+    insert(SqliteTarget(path), (1, "a", None, None))
+    leave_a_journal(path)
+    monkeypatch.setattr(sqlite, "recover", lambda path: None)
     before = snapshot(path.parent)
-    with pytest.raises(TargetError, match=r"things\.db: a transaction of another program was cut off: load without"):
+    with pytest.raises(TargetError, match=r"things\.db: a transaction was cut off"):
         stored(SqliteTarget(path), [1, 9], check=True)
     assert snapshot(path.parent) == before
-    assert stored(SqliteTarget(path), [1, 9]) == {1}
 
 
 @pytest.mark.parametrize("check", [False, True])

@@ -1,4 +1,7 @@
-"""A load in small blocks that tells of each commit: `python -m tests.torture.announcing DATA INTO [MUTANT]`."""
+"""A load in small blocks that tells of each commit: `python -m tests.torture.announcing DATA INTO [MUTANT]...`.
+
+Besides a mutant, `atomic` may be named.
+"""
 
 import os
 import sys
@@ -32,7 +35,8 @@ def announce(event: loader.Event) -> None:
 
 
 if __name__ == "__main__":
-    data, into, *mutants = sys.argv[1:]
-    for mutant in mutants:
+    data, into, *words = sys.argv[1:]
+    for mutant in {*words} - {"atomic"}:
         MUTANTS[mutant].apply()
-    loader.run(jobs(Path(data), Path(into), block_size=BLOCK_SIZE), observe=announce)
+    options: Any = {"atomic": True, "max_rejects": "100%"} if "atomic" in words else {}
+    loader.run(jobs(Path(data), Path(into), block_size=BLOCK_SIZE), observe=announce, **options)

@@ -67,6 +67,30 @@ MUTANTS: Mapping[str, Mutant] = {
     "verify takes any value for one of its type": Mutant(
         "loader.core.restoring:_draft", {"value = each.restored(kept)": "value = kept"}
     ),
+    "all is committed with write-ahead logs": Mutant(
+        "loader.targets.staging:Staging._joined", {"= DELETE": "= WAL", '"delete"': '"wal"'}
+    ),
+    "one database is committed after the other": Mutant(
+        "loader.targets.staging:Staging.commit",
+        {
+            "await target.store(connection, schema)": (
+                "await target.store(connection, schema); "
+                "await connection.run('COMMIT'); await connection.run('BEGIN IMMEDIATE')"
+            )
+        },
+    ),
+    "nothing of all is synced": Mutant("loader.targets.staging:Staging._joined", {"= EXTRA": "= OFF"}),
+    "all is told before it is stored": Mutant(
+        "loader.pipeline:_all_or_none",
+        {
+            "await to_its_end(staging.commit(), staging.hurry)": (
+                "withheld.release(True); await to_its_end(staging.commit(), staging.hurry)"
+            )
+        },
+    ),
+    "rejects are no obstacle": Mutant(
+        "loader.together:Withheld.is_storable", {"not self.report.totals.rejected": "True"}
+    ),
     "commit not shielded": Mutant(
         "loader.pipeline:_Lane._carry",
         {
@@ -76,12 +100,12 @@ MUTANTS: Mapping[str, Mutant] = {
         },
     ),
     "gather swallows exceptions": Mutant(
-        "loader.pipeline:load",
+        "loader.pipeline:_all",
         {"await asyncio.gather(*lanes)\n": "await asyncio.gather(*lanes, return_exceptions=True)\n"},
     ),
     "a lane's problem is ignored": Mutant("loader.pipeline:_Lane._load", {"raise self._problem": "pass"}),
     "OR REPLACE": Mutant(
-        "loader.targets.sqlite:_SqliteTable._write", {"OR ABORT": "OR REPLACE", "{rows}{on_conflict}": "{rows}"}
+        "loader.targets.sqlite:SqliteTable._write", {"OR ABORT": "OR REPLACE", "{rows}{on_conflict}": "{rows}"}
     ),
     "cells as markup, in lines": Mutant(
         "loader.view:PlainView._say", {"Text(safe(line))": "Text.from_markup(safe(line))"}

@@ -23,7 +23,7 @@ from loader.cli import main
 from loader.core.dataset import Dataset
 from loader.datasets import DATASETS
 from loader.targets import Table
-from loader.targets.sqlite import _SqliteTable
+from loader.targets.sqlite import SqliteTable
 from tests.benchmarks.generate import generate
 from tests.test_cli import NAMES, SAMPLE, command, environment, locked, result, rows, started, stored, wait_until, write
 from tests.test_executors import children
@@ -188,7 +188,7 @@ class Bounded(SqliteTarget):
     @asynccontextmanager
     async def open(self, dataset: Dataset, check: bool) -> AsyncIterator[Table]:
         async with SqliteTarget(self.path).open(dataset, check) as table:
-            assert isinstance(table, _SqliteTable)
+            assert isinstance(table, SqliteTable)
             await table._connection.run(f"PRAGMA max_page_count = {self.most}")
             yield table
 

@@ -1,0 +1,143 @@
+"""An atomic load comes into all databases or into none, whenever it is killed or the power goes, whatever fails."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+import loader
+from tests.test_cli import NAMES, SAMPLE, environment
+from tests.torture import WHOLE, some
+from tests.torture.announcing import jobs
+from tests.torture.ends import of_mutant
+from tests.torture.syscalls import Record, record, why_not
+from tests.torture.test_crash import Stored, check_each, ends, files, make_data, moments, put, quick, sound
+
+__all__ = ["quick"]
+
+recorded = pytest.mark.skipif(why_not() is not None, reason=f"system calls cannot be recorded: {why_not()}")
+
+
+def new(directory: Path) -> None:
+    """No database is there before."""
+    make_data(directory / "data")
+
+
+def grown(directory: Path) -> None:
+    """The databases of an earlier load are there, of the first halves of the files."""
+    make_data(directory / "data")
+    (directory / "half").mkdir()
+    for path in (directory / "data").iterdir():
+        lines = path.read_text().splitlines(keepends=True)
+        (directory / "half" / path.name).write_text("".join(lines[: len(lines) // 2]))
+    loader.run(jobs(directory / "half", directory / "db"))
+
+
+@frozen
+class Change:
+    """An atomic load in a directory: what is stored before it and after it."""
+
+    work: Path
+    before: Stored
+    after: Stored
+
+    def check(self, told: Sequence[str] = ()) -> Stored:
+        """All databases are as before or as after; as after, if it was told that anything is stored."""
+        stored = sound(self.work / "db")
+        assert stored in (self.before, self.after), "the databases are torn"
+        if any(int(line.split()[1]) for line in told):
+            assert stored == self.after, "what was told to be stored is not"
+        return stored
+
+    def check_run_again(self, before: Stored) -> None:
+        """A load that is run again ends as one that nothing interrupted, and nothing of either is left beside."""
+        report = loader.run(jobs(self.work / "data", self.work / "db"), atomic=True, max_rejects="100%")
+        assert report.status == "rejects", [str(tally.problem) for tally in report.tallies.values()]
+        assert {tally.name: tally.counts.unchanged for tally in report.tallies.values()} == {
+            name: len(before[name]) for name in NAMES
+        }
+        assert sound(self.work / "db") == self.after
+        assert {path.name for path in (self.work / "db").iterdir()} == {f"{name}.db" for name in NAMES}
+
+
+def changing(prepare: Callable[[Path], None], quick: Path, *mutants: str) -> tuple[Record, Change]:
+    """Record an atomic load. It is replayed in its place: rollback journals name each other by whole paths."""
+    work = quick / "work"
+    prepare(work)
+    before = sound(work / "db")
+    child = [sys.executable, "-m", "tests.torture.announcing", "data", "db", "atomic", *mutants]
+    of = record(child, work, quick / "log", environment())
+    assert of.killed(len(of.steps)) == files(work), "the record is not what has happened"
+    return of, Change(work, before, sound(work / "db"))
+
+
+@recorded
+@pytest.mark.parametrize("prepare", [new, grown])
+def test_all_or_none_is_stored_after_every_kill_and_power_cut(prepare: Callable[[Path], None], quick: Path) -> None:
+    """All three databases are as before or as after the load; run again, it comes to its end and leaves nothing."""
+    of, change = changing(prepare, quick)
+    plain = quick / "plain"
+    prepare(plain)
+    loader.run(jobs(plain / "data", plain / "db"))
+    assert sound(plain / "db") == change.after, "other records than those of a load that is not atomic"
+    seen = []
+    for at, moment in enumerate(moments(of, some(ends(of), 60))):
+        put(moment.state, change.work)
+        seen.append(change.check(moment.told) == change.after)
+        if at % (7 if WHOLE else 40) == 0:
+            put(moment.state, change.work)
+            change.check_run_again(change.after if seen[-1] else change.before)
+    assert {*seen} == {False, True}
+    assert not WHOLE or len(seen) > 400, len(seen)
+
+
+@recorded
+def test_what_a_commit_that_was_cut_off_has_left_is_undone_by_the_next_load(quick: Path) -> None:
+    """Where the journals of all databases name each other, lanes that open these at once undo it, of either kind."""
+    of, change = changing(grown, quick)
+    cut_off = [
+        state
+        for state in map(of.killed, ends(of))
+        if sum(path.endswith(".db-journal") for path in state) == 3 and any("-mj" in path for path in state)
+    ]
+    for state in some(cut_off, 6):
+        for atomic in (True, False):
+            put(state, change.work)
+            report = loader.run(jobs(change.work / "data", change.work / "db"), atomic=atomic, max_rejects="100%")
+            assert report.status == "rejects", [str(tally.problem) for tally in report.tallies.values()]
+            assert sound(change.work / "db") == change.after
+
+
+@recorded
+@pytest.mark.parametrize(
+    ("mutant", "fault"),
+    [
+        ("all is committed with write-ahead logs", "the databases are torn"),
+        ("one database is committed after the other", "the databases are torn"),
+        ("nothing of all is synced", "told to be stored"),
+        ("all is told before it is stored", "told to be stored"),
+    ],
+)
+@pytest.mark.parametrize("prepare", some([grown, new], 1))
+def test_a_mutant_is_caught(prepare: Callable[[Path], None], mutant: str, fault: str, quick: Path) -> None:
+    """A load that commits in another way is caught by the same check of the same moments."""
+    of, change = changing(prepare, quick, mutant)
+
+    def check(moment: Any) -> None:
+        put(moment.state, change.work)
+        change.check(moment.told)
+
+    with pytest.raises(AssertionError, match=fault):
+        check_each(moments(of, ends(of)[::-1]), check)
+
+
+@pytest.mark.parametrize(("mutant", "code", "users"), [(None, 3, 0), ("rejects are no obstacle", 1, 8)])
+def test_rejects_are_an_obstacle(mutant: str | None, code: int, users: int, tmp_path: Path) -> None:
+    """The sample, which has some, is not stored; a loader that does not mind them stores it."""
+    arguments = of_mutant(mutant, "-qq", "--atomic", "--data", str(SAMPLE))
+    done = subprocess.run(arguments, cwd=tmp_path, env=environment(), capture_output=True, timeout=60, check=False)
+    assert (done.returncode, len(sound(tmp_path)["users"])) == (code, users)
