@@ -24,7 +24,7 @@ from loader.core.records import Reason as LoadersReason
 from loader.datasets import DATASETS
 from loader.pipeline import new_report
 from loader.sources import Rowset
-from loader.targets import Lookup, Table
+from loader.targets import Lookup, Stageable, Staging, Table
 from tests import oracle
 from tests.oracle import Outcome, Place, Reason, Row, Spec
 
@@ -417,6 +417,40 @@ class PausingTarget:
         async with self.inner.lookup(dataset, check) as lookup:
             yield PausingLookup(lookup, dataset.name, self.schedule)
             await self.schedule.pause(dataset.name, can_fail=False)
+
+    @asynccontextmanager
+    async def together(self, targets: Sequence[Any]) -> AsyncIterator[Any]:
+        assert isinstance(self.inner, Stageable)
+        async with self.inner.together([each.inner for each in targets]) as staging:
+            yield PausingStaging(staging, self.schedule)
+
+
+class PausingStaging:
+    """A staging that pauses before and after it brings all in; what fails then fails as the step of a dataset."""
+
+    def __init__(self, inner: Staging, schedule: Schedule) -> None:
+        self.inner, self.schedule = inner, schedule
+
+    @property
+    def is_stored(self) -> bool:
+        return self.inner.is_stored
+
+    @property
+    def at(self) -> str:
+        return self.inner.at
+
+    def target(self, name: str) -> Any:
+        return PausingTarget(self.inner.target(name), self.schedule)
+
+    def hurry(self) -> None:
+        self.inner.hurry()
+
+    async def commit(self) -> None:
+        for name in NAMES:
+            await self.schedule.pause(name)
+        await self.inner.commit()
+        await self.schedule.linger("all")
+        await self.schedule.pause("all", can_fail=False)
 
 
 @dataclass(frozen=True)

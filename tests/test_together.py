@@ -1,5 +1,6 @@
 """An atomic load ends as any other does, or leaves every database as it was and says why."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -7,7 +8,6 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -16,11 +16,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import loader
+from loader import RejectLimit
 from loader.cli import main
+from loader.core.errors import TargetError
 from loader.datasets import DATASETS
-from loader.targets.sqlite import SqliteTarget
-from tests.laws import Content, Files, carry_out, contents, dangling, tables, told
-from tests.laws import write as write_files
+from tests.laws import (
+    Content,
+    Files,
+    Setting,
+    Trial,
+    attempt,
+    carry_out,
+    check_all,
+    check_conservation,
+    check_no_dangling,
+    contents,
+    expected,
+    settings_,
+    told,
+)
 from tests.test_cli import (
     NAMES,
     big,
@@ -34,7 +48,7 @@ from tests.test_cli import (
     wait_until,
     write,
 )
-from tests.test_laws import law
+from tests.test_laws import copied, earlier, law, place
 
 __all__ = ["big"]
 
@@ -49,33 +63,71 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # --- it ends as any other load ---------------------------------------------------------------------------------------
 
 
-def jobs(files: Files, databases: Path) -> list[loader.Job]:
-    """A job for each dataset; those without a file are only looked up."""
-    return [
-        loader.Job(
-            dataset,
-            [loader.FileSource(path, path.suffix[1:], 200) for path in files.paths.get(dataset.name, ())],
-            SqliteTarget(databases / f"{dataset.database}.db"),
-        )
-        for dataset in files.models.datasets
-    ]
+ALLOWED = RejectLimit(100, percent=True)
 
 
 @law
-@given(contents(), contents(), st.sampled_from(["reject", "update"]))
-def test_what_is_stored_is_that_of_a_load_that_is_not_atomic(first: Content, second: Content, conflict: Any) -> None:
-    """Databases, counts, statuses and rejections are the same, of a first load and of a second one upon it."""
-    with TemporaryDirectory() as directory:
-        plain, atomic = Path(directory, "plain"), Path(directory, "atomic")
-        for at, content in enumerate((first, second)):
-            files = write_files(Path(directory, f"files{at}"), content)
-            options: Any = {"on_conflict": conflict, "max_rejects": "100%"}
-            both: Any = ((plain, {}), (atomic, {"atomic": True}))
-            trials = [carry_out(files, into, jobs=jobs(files, into), **options, **more) for into, more in both]
-            assert told(trials[0].report) == told(trials[1].report)
-            assert tables(plain) == tables(atomic)
-            assert not dangling(atomic)
-            assert [path.name for path in atomic.glob(".*")] == []
+@given(contents(), earlier, settings_, settings_, st.booleans())
+def test_it_is_a_load_as_any_other(
+    content: Content, before: Content | None, one: Setting, other: Setting, update: bool
+) -> None:
+    """All laws hold, whatever the interleaving; databases and report are those of a load that is not atomic."""
+    options: Any = {"on_conflict": "update" if update else "reject", "max_rejects": ALLOWED}
+    with place(content, before) as (directory, files):
+        second = copied(directory / "db", "db2")
+        atomic = carry_out(files, directory / "db", one, atomic=True, **options)
+        plain = carry_out(files, second, other, **options)
+        check_all(atomic, expected(atomic, update=update, max_percent=100))
+        assert told(atomic.report) == told(plain.report)
+        assert atomic.after == plain.after
+        assert not [path.name for path in (directory / "db").iterdir() if path.suffix != ".db"]
+
+
+@law
+@given(contents(), earlier, settings_, st.sampled_from(NAMES), st.integers(1, 60))
+def test_a_database_that_fails_keeps_all_out(
+    content: Content, before: Content | None, setting: Setting, name: str, step: int
+) -> None:
+    """Whichever call fails, also the last, all databases are as they were, all is accounted for, and it can be done."""
+    with place(content, before) as (directory, files):
+        setting.schedule.fail_at(name, step, TargetError("the disk is full"))
+        trial = carry_out(files, directory / "db", setting, atomic=True, max_rejects=ALLOWED)
+        check_none_or_all(trial, is_stored=trial.report.status != "failed")
+        check_done_again(trial, files, directory / "db")
+
+
+@law
+@given(contents(), earlier, settings_, st.integers(1, 160))
+def test_a_load_that_is_cancelled_keeps_all_out(
+    content: Content, before: Content | None, setting: Setting, moment: int
+) -> None:
+    """At whichever moment: all is stored or nothing, what is told is what is there, and running again does it."""
+    with place(content, before) as (directory, files):
+        trial = asyncio.run(
+            attempt(files, directory / "db", setting, cancel=(moment,), atomic=True, max_rejects=ALLOWED)
+        )
+        check_none_or_all(trial, is_stored=trial.report.status in ("complete", "rejects"))
+        check_done_again(trial, files, directory / "db")
+
+
+def check_none_or_all(trial: Trial, is_stored: bool) -> None:
+    """The databases are as before, or as the report says that they are to be; nothing of it is told otherwise."""
+    check_no_dangling(trial)
+    check_conservation(trial)
+    if is_stored:
+        check_all(trial, expected(trial, max_percent=100))
+    else:
+        assert trial.after == trial.before
+        assert trial.report.totals.inserted == trial.report.totals.updated == 0
+        assert "complete" not in {tally.status for tally in trial.report.tallies.values()}
+
+
+def check_done_again(trial: Trial, files: Files, databases: Path) -> None:
+    """The same load, run again, ends as one that nothing was in the way of."""
+    again = carry_out(files, databases, Setting(), atomic=True, max_rejects=ALLOWED)
+    check_all(again, expected(again, max_percent=100))
+    whole = expected(trial, max_percent=100)
+    assert again.after == {name: outcome.records for name, outcome in whole.items()}
 
 
 def test_the_databases_are_left_as_by_any_load() -> None:

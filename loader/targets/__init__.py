@@ -132,7 +132,7 @@ class Staging(Protocol):
 
 
 @runtime_checkable
-class Stageable(Target, Protocol):
+class Stageable(Protocol):
     """A database that can be loaded together with others of its kind."""
 
     def together(self, targets: Sequence[Target]) -> AbstractAsyncContextManager[Staging]:
