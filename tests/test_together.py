@@ -217,6 +217,16 @@ def test_too_many_rejects() -> None:
     check_nothing_stored("3 orders were rejected, more than max-rejects 2: mend them, or allow for more, and run again")
 
 
+def test_nothing_is_left_beside_databases_that_stay_as_they_are() -> None:
+    """They are read only, and closed."""
+    assert main([*ATOMIC, "--max-rejects", "4"]) == 0
+    before = {name: Path(f"{name}.db").read_bytes() for name in NAMES}
+    write("data/users.csv", "id,name,email", "20,New,new@x.io", "21,Faulty,")
+    assert main([*ATOMIC]) == 3
+    assert {name: Path(f"{name}.db").read_bytes() for name in NAMES} == before
+    assert left() == {"rejects", "result.json", *(f"{name}.db" for name in NAMES)}
+
+
 def test_a_source_that_fails() -> None:
     """A file that cannot be used keeps the others from being stored."""
     write("data/products.csv", "id,name")
@@ -366,6 +376,15 @@ def test_more_databases_than_sqlite_commits_together() -> None:
         loader.run(several(12), atomic=True)
     assert not Path("into").exists()
     assert loader.run(several(11), atomic=True).totals.inserted == 11
+
+
+def test_a_database_with_two_names() -> None:
+    """It is refused, for it would be in its own way."""
+    Path("other.db").symlink_to("users.db")
+    users, products, _ = sample_jobs()
+    other = loader.Job(products.dataset, products.sources, "other.db")
+    with pytest.raises(loader.LoaderError, match=r"users\.db and other\.db are not as many databases as names"):
+        loader.run([users, other], atomic=True)
 
 
 def test_databases_of_a_kind_that_cannot() -> None:

@@ -248,9 +248,9 @@ class Connection:
                 rows = list(await cursor.fetchmany(size))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
+    async def transaction(self, begin: str = "BEGIN IMMEDIATE") -> AsyncIterator[None]:
         """All that is done inside happens at its end, or not at all."""
-        await self.run("BEGIN IMMEDIATE")
+        await self.run(begin)
         try:
             yield
             await self.run("COMMIT")
@@ -372,7 +372,8 @@ class SqliteTable:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        async with self._connection.transaction():
+        is_private = len(self._layers) > 1  # and the real one is only read: nobody else is to be kept from writing
+        async with self._connection.transaction("BEGIN" if is_private else "BEGIN IMMEDIATE"):
             if await self._connection.run("PRAGMA data_version") != self._version:
                 self.had_records = True  # another program has written meanwhile
             yield

@@ -29,6 +29,8 @@ def together(targets: Sequence[Target]) -> "AbstractAsyncContextManager[Staging]
     paths = {target.name: target.path for target in targets if isinstance(target, SqliteTarget)}
     if others := [target.name for target in targets if target.name not in paths]:
         raise UsageError(f"{others[0]} is no SQLite database: it cannot be committed together with others")
+    if len({path.resolve() for path in paths.values()}) < len(paths):
+        raise UsageError(f"{' and '.join(paths)} are not as many databases as names: call each by one name only")
     with closing(sqlite3.connect("")) as any_connection:
         most = any_connection.getlimit(sqlite3.SQLITE_LIMIT_ATTACHED) + 1
     if len(paths) > most:
@@ -127,7 +129,7 @@ class _StagedTarget(SqliteTarget):
 
     @asynccontextmanager
     async def open(self, dataset: Dataset, check: bool) -> AsyncIterator[Table]:
-        opening = self._scratch(dataset, partial(self._uri, "ro"), _StagedTable)
+        opening = self._scratch(dataset, partial(self._uri, "rw"), _StagedTable)
         self._tables[dataset] = table = await self._kept.enter_async_context(opening)
         yield table
 
@@ -183,7 +185,7 @@ class _StagedTable(SqliteTable):
 
     async def copy(self, to: SqliteTable) -> None:
         """Write all records to another table: first those that replace others, for they may set values free."""
-        updated = f"{self._updates} AS updates JOIN {self._name} USING ({self._key}) ORDER BY updates.rowid"
+        updated = f"{self._updates} AS updates JOIN {self._name} USING ({self._key}) ORDER BY updates._rowid_"
         inserted = f"{self._name} WHERE ({self._key}) NOT IN (SELECT {self._key} FROM {self._updates})"
         for some, write in ((updated, to.update), (inserted, to.insert)):
             async for rows in self._connection.portions(f"SELECT {self._columns} FROM {some}", _COPIED):
