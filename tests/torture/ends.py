@@ -58,7 +58,7 @@ class Done:
         """What it said was wrong, but for what is a mere consequence."""
         lines = self.err.splitlines()
         assert all(line.startswith("loader: ") for line in lines), self.err
-        return [line for line in lines if " refers to " not in line]
+        return [line for line in lines if " refers to " not in line and "nothing of " not in line]
 
 
 def of_mutant(name: str | None, *arguments: str) -> list[str]:

@@ -88,6 +88,10 @@ MUTANTS: Mapping[str, Mutant] = {
             )
         },
     ),
+    "commit of all not shielded": Mutant(
+        "loader.pipeline:_all_or_none",
+        {"await to_its_end(staging.commit(), staging.hurry)": "await staging.commit()"},
+    ),
     "rejects are no obstacle": Mutant(
         "loader.together:Withheld.is_storable", {"not self.report.totals.rejected": "True"}
     ),

@@ -1,0 +1,136 @@
+"""What fails amid an atomic load, or interrupts it, leaves all databases as they were, or all of them loaded."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from loader.cli import main
+from tests.test_cli import NAMES, environment, left, result, rows, stored, wait_until, write
+from tests.test_executors import children
+from tests.torture import some
+from tests.torture.ends import HANG, Files, _place, check_intact, check_told, files, load, of_mutant
+from tests.torture.test_faults import disk, fails, needs_strace, remount
+
+__all__ = ["_place", "files"]
+
+ATOMIC = ("--atomic", "--max-rejects", "100%")
+PARTS = [str(Path(f"{name}.db{suffix}")) for name in NAMES for suffix in ("", "-journal")]
+"""What the transaction over all databases writes to, but for the list of the journals."""
+
+SPOTS = [(error, f"{at}{on}") for at in (1, 2, 5, 12, 30) for error, on in (("ENOSPC", "+"), ("EIO", ""))]
+FAULTS = [
+    *(("pwrite64", error, when, on_all) for error, when in SPOTS for on_all in (False, True)),
+    *((sync, "EIO", f"{at}", True) for sync in ("fsync", "fdatasync") for at in range(1, 14)),
+    *((sync, "EIO", f"{at}+", True) for sync in ("fsync", "fdatasync") for at in (1, 4, 8)),
+    *(("unlink", "EIO", f"{at}", on_all) for at in range(1, 8) for on_all in (False, True)),
+    *(("fsync", "EIO", f"{at}", False) for at in range(1, 9)),
+    *(("clone,clone3", "EAGAIN", f"{at}", False) for at in range(1, 9)),
+    ("ftruncate", "ENOSPC", "1+", False),
+]
+"""Calls that fail, with which error and when; anywhere, or only those that have to do with the databases."""
+
+
+@pytest.fixture
+def before(files: Files) -> Sequence[int]:
+    """The first parts of users and products are stored; returns how many records that are."""
+    for name, share in (("users", 3), ("products", 3), ("orders", 0)):
+        lines = (files.path / f"{name}.csv").read_text().splitlines()
+        write(f"half/{name}.csv", *lines[: len(lines) // share if share else 1])
+    assert main(["-qq", *ATOMIC, "--data", "half", "--export", "none"]) == 0
+    return stored()
+
+
+def check_all_or_none(code: int, before: Sequence[int], files: Files, may_be_untold: bool = False) -> None:
+    """All databases are as before or as after the load, and the exit code and the result say which."""
+    after = tuple(map(len, files.databases))
+    check_intact(dict(zip(NAMES, before, strict=True)), may_hold_more=may_be_untold)
+    assert stored() in (before, after), "the databases are torn"
+    if code == 0:
+        assert stored() == after
+    elif not may_be_untold:
+        assert stored() == before
+    assert main(["-qq", *ATOMIC, "--data", str(files.path)]) == 0
+    assert [rows(name) for name in NAMES] == files.databases
+    assert left() == {"half", "rejects", "result.json", *(f"{name}.db" for name in NAMES)}
+
+
+@needs_strace
+@pytest.mark.parametrize(("call", "error", "when", "on_all"), some(FAULTS, 2))
+def test_a_disk_that_fails(call: str, error: str, when: str, on_all: bool, files: Files, before: Sequence[int]) -> None:
+    """Whichever call fails, while records are kept apart or all are committed, nothing is stored, and it is told."""
+    paths = [str(Path(part).absolute()) for part in PARTS] if on_all else []
+    done = load(files.path, *ATOMIC, before=fails(call, error, when, *paths))
+    if done.code != 0:
+        check_told(done, ".db", ".csv", "rejects", "result.json", "the load cannot be stored")
+    check_all_or_none(done.code, before, files, may_be_untold=True)
+
+
+@pytest.mark.parametrize(("kept", "kibibytes"), some([*product(["there", "apart"], range(1_000, 5_000, 500))], 1))
+def test_a_disk_that_is_too_small(
+    kept: str, kibibytes: int, files: Files, before: Sequence[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where there is no room for what is kept apart, or for all in the end, nothing is stored; on a bigger one, all."""
+    with disk(f"{kibibytes}k") as path:
+        for name in ("half", "data", *(f"{name}.db" for name in NAMES)):
+            Path(name).rename(tmp_path / name) if not Path(name).is_file() else shutil.copy(name, path)
+        monkeypatch.chdir(path)
+        done = load(files.path, *ATOMIC, env=environment(SQLITE_TMPDIR=str(path if kept == "there" else tmp_path)))
+        remount(path, "size=64m")
+        for name in ("half", "data"):
+            Path(name).mkdir()
+        if done.code:
+            check_told(done, ".db", "rejects", "result.json")
+        check_all_or_none(done.code, before, files, may_be_untold=not Path("result.json").exists())
+        monkeypatch.chdir("..")
+
+
+def check_interrupted(
+    beside: str, seconds: float, files: Files, before: Sequence[int], mutant: str | None = None
+) -> None:
+    """A signal comes so long after a file is beside the databases; each sync takes its time."""
+    slow = ["-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_exit=50000"]
+    for part in PARTS:
+        slow += ["-P", str(Path(part).absolute())]
+    line = of_mutant(mutant, "-qq", *ATOMIC, "--data", str(files.path))
+    with subprocess.Popen(
+        ["strace", "-f", "--seccomp-bpf", "-qq", "-o", os.devnull, *slow, *line], env=environment()
+    ) as tracer:
+        try:
+            wait_until(lambda: any(Path().glob(beside)))
+            [program] = children(tracer.pid)
+            time.sleep(seconds)
+            os.kill(program, signal.SIGTERM)
+            code = tracer.wait(HANG)
+        finally:
+            tracer.kill()
+    told = result()["run"]
+    assert (code, told["status"]) in [(143, "interrupted"), (0, "rejects"), (-signal.SIGTERM, "rejects")]
+    assert code == told["exit_code"] or told["exit_code"] == 0
+    check_all_or_none(told["exit_code"], before, files)
+
+
+JOURNAL, LISTING = "users.db-journal", "users.db-mj*"
+"""What is there first when the databases are made ready, and when all is committed."""
+
+MOMENTS = [*((LISTING, at / 20) for at in range(10)), *((JOURNAL, at / 20) for at in range(20))]
+
+
+@needs_strace
+@pytest.mark.parametrize(("beside", "seconds"), some(MOMENTS, 1))
+def test_a_signal_amid_the_commit(beside: str, seconds: float, files: Files, before: Sequence[int]) -> None:
+    """All is stored or nothing, and the exit code and the result say which."""
+    check_interrupted(beside, seconds, files, before)
+
+
+@needs_strace
+def test_a_commit_that_is_not_shielded_is_caught(files: Files, before: Sequence[int]) -> None:
+    """A loader that does not wait for it tells of nothing, and all is stored."""
+    with pytest.raises(AssertionError):
+        check_interrupted(LISTING, 0, files, before, "commit of all not shielded")
