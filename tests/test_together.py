@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -262,6 +263,19 @@ def test_another_program_that_holds_a_database(hold: Callable[[], Any], monkeypa
     [first, *_] = [each for each in result()["problems"] if each["dataset"] == "products"]
     assert first["detail"] == "products.db: another program has locked it: run again when that is done"
     assert main([*ATOMIC, "--max-rejects", "4"]) == 0
+    assert list(stored_if_there().values()) == [8, 8, 6]
+
+
+def test_another_program_that_is_done_in_time() -> None:
+    """It is waited for, and the load is stored."""
+    write("one/users.csv", "id,name,email")
+    assert main([*ATOMIC, "--data", "one"]) == 0
+    other = sqlite3.connect("users.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    timer = Timer(0.5, other.close)
+    timer.start()
+    assert main([*ATOMIC, "--max-rejects", "4"]) == 0
+    timer.join()
     assert list(stored_if_there().values()) == [8, 8, 6]
 
 
