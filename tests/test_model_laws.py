@@ -17,6 +17,7 @@ from tests.laws import (
     check_no_dangling,
     expected,
     settings_,
+    tables,
     told,
     traces,
 )
@@ -87,3 +88,20 @@ def test_any_load_that_is_cancelled_can_be_finished(case: Loads, setting: Settin
         check_no_dangling(trial)
         check_conservation(trial)
         check_finished(trial, files, directory / "db", Setting())
+
+
+@law
+@given(loads(), settings_, st.booleans())
+def test_any_load_may_be_atomic(case: Loads, setting: Setting, update: bool) -> None:
+    """What is kept apart first comes to the same, whatever the types, the keys and the tables are."""
+    options: dict[str, Any] = {
+        "on_conflict": "update" if update else "reject",
+        "max_rejects": RejectLimit(100, percent=True),
+    }
+    with place(*case) as (directory, files):
+        second = copied(directory / "db", "db2")
+        atomic = carry_out(files, directory / "db", setting, atomic=True, **options)
+        plain = carry_out(files, second, **options)
+        check_all(atomic, expected(atomic, update=update, max_percent=100))
+        assert told(atomic.report) == told(plain.report)
+        assert tables(directory / "db", files.models) == tables(second, files.models)
