@@ -48,7 +48,7 @@ _WAYS_OUT = {
     sqlite3.SQLITE_FULL: "the disk is full: make room and run again",
     sqlite3.SQLITE_IOERR: "the disk fails or is full: mend that and run again",
     sqlite3.SQLITE_READONLY: "it may not be written to: change its permissions, or choose another directory",
-    sqlite3.SQLITE_READONLY_ROLLBACK: "a transaction was cut off: change its permissions, so that it can be undone",
+    sqlite3.SQLITE_READONLY_ROLLBACK: "a transaction was cut off: a load, which may write to it, undoes that",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened: look at the directory and its permissions",
     sqlite3.SQLITE_NOTADB: "it is not an SQLite database: move it away, or choose another directory with --into",
     sqlite3.SQLITE_CORRUPT: "it is damaged: restore it, or move it away and load again",
@@ -70,7 +70,8 @@ class SqliteTarget:
 
     @asynccontextmanager
     async def lookup(self, dataset: Dataset, check: bool) -> AsyncIterator[Lookup]:
-        recover(self.path)
+        if not check:
+            recover(self.path)
         if not self._is_there():
             yield _Nothing()
             return
@@ -85,7 +86,6 @@ class SqliteTarget:
         return together(targets)
 
     async def verify(self) -> None:
-        recover(self.path)
         if not self._is_there():
             return
         async with self._reading() as connection:
@@ -96,7 +96,6 @@ class SqliteTarget:
 
     @asynccontextmanager
     async def read(self, dataset: Dataset) -> AsyncIterator[Stored]:
-        recover(self.path)
         if not self._is_there():
             yield _Nothing()
             return
@@ -149,7 +148,6 @@ class SqliteTarget:
     @asynccontextmanager
     async def _scratch(self, dataset: Dataset, stored: Callable[[], str], kind: type[_T]) -> AsyncIterator[_T]:
         """A private database on top of the real one, which is only read, by a URI."""
-        recover(self.path)
         async with connect(self.name, "") as connection:
             await connection.run("PRAGMA journal_mode = MEMORY")
             await connection.run("PRAGMA synchronous = OFF")

@@ -129,6 +129,7 @@ class _StagedTarget(SqliteTarget):
 
     @asynccontextmanager
     async def open(self, dataset: Dataset, check: bool) -> AsyncIterator[Table]:
+        recover(self.path)
         opening = self._scratch(dataset, partial(self._uri, "rw"), _StagedTable)
         self._tables[dataset] = table = await self._kept.enter_async_context(opening)
         yield table
