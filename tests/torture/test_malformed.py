@@ -135,7 +135,7 @@ def test_only_the_polluted_row_is_rejected(form: Form, pollution: str, directory
     """Wherever one cell of a file is broken, its row is refused at its line, as it stood; mended, it is stored."""
     cells = [(row, column) for row in form.rows for column in range(3)]
     for at, (row, column) in enumerate(some(cells, 2)):
-        size = SMALL if at % 2 and pollution != "an over-long cell" else BLOCK_SIZE
+        size = SMALL if at % 4 == 1 and pollution != "an over-long cell" else BLOCK_SIZE
         case = directory / str(at)
         case.mkdir()
         check_pollution(form, pollution, row, column, case, size)
