@@ -5,6 +5,7 @@ Each file appears whole or not at all.
 
 import codecs
 import csv
+import fcntl
 import io
 import json
 import os
@@ -31,14 +32,21 @@ from loader.disk import make_directory, sync
 class WholeFile:
     """A file that is written beside `path`, and takes its place when it is complete.
 
-    A symbolic link stays one, and a file that is there already passes on its mode.
+    A symbolic link stays one, and a file that is there already passes on its mode. Until then it is locked, so that
+    `sweep` leaves it alone.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = Path(os.path.realpath(path))
-        descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-        self._temporary = Path(name)
-        self.file: IO[bytes] = os.fdopen(descriptor, "w+b")
+        while True:
+            descriptor, name = tempfile.mkstemp(_LEFT, f".{self._path.name}.", self._path.parent)
+            self._temporary = Path(name)
+            self.file: IO[bytes] = os.fdopen(descriptor, "w+b")
+            with suppress(OSError):  # where nothing can be locked, nothing is swept away
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:
+                break
+            self.file.close()  # swept away before it was locked
 
     def complete(self) -> None:
         """Make the file durable, and put it in its place."""
@@ -46,7 +54,7 @@ class WholeFile:
             self.file.flush()
             os.fchmod(self.file.fileno(), self._mode())
             os.fsync(self.file.fileno())
-        self._temporary.replace(self._path)
+            self._temporary.replace(self._path)
         sync(self._path.parent)
 
     def discard(self) -> None:
@@ -65,12 +73,25 @@ class WholeFile:
             return 0o666 & ~mask
 
 
+_LEFT = ".loader"
+"""How the names of files end that are being written, or were when the program was killed."""
+
+
+def sweep(directory: Path) -> None:
+    """Remove what loads that were killed have left in a directory; what another one is writing stays."""
+    for path in directory.glob(f".*.{'?' * 8}{_LEFT}"):
+        with suppress(OSError), path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
 def write_result(path: Path, text: bytes) -> None:
     """Write the result to a file, a pipe or a device; OutputError, and an old file stays, if that is not possible."""
     try:
         if path.exists() and not path.is_file():
             path.write_bytes(text)
             return
+        sweep(Path(os.path.realpath(path)).parent)
         file = WholeFile(path)
         try:
             file.file.write(text)
@@ -172,7 +193,7 @@ class RejectsWriter:
     all of it was loaded: nowhere else are its rows. The rows of a dataset of several formats are written as
     NDJSON, which takes any. `delimiter` is that of CSV; `marked` files begin with a byte order mark, so that they are
     read as UTF-8 whatever other encoding is asked for. `written` are the files that are there in the end, `problems`
-    what could not be written. In a `with`, nothing unfinished is left behind.
+    what could not be written. In a `with`, nothing unfinished is left behind, nor by runs that were killed before.
 
     Raises UsageError if a file has the name of a rejects file, and is none.
     """
@@ -201,6 +222,7 @@ class RejectsWriter:
     def __exit__(self, *_: object) -> None:
         for file in self._files.values():
             file.discard()
+        sweep(self._directory)
 
     def __call__(self, event: Event) -> None:
         try:

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import fcntl
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from loader import cli
 from loader.cli import main
 from loader.core.errors import OutputError
 from loader.core.events import Committed, Event
-from loader.export import write_result
+from loader.export import WholeFile, write_result
 from tests.test_cli import (
     NAMES,
     REFUSED,
@@ -288,6 +289,45 @@ def test_a_first_file_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(OutputError, match=r"^result.json cannot be written: No space left on device$"):
         write_result(Path("result.json"), b"{}")
     assert left() == set()
+
+
+def test_what_a_killed_load_has_left_is_swept_away(capsys: pytest.CaptureFixture[str]) -> None:
+    """The next load removes it, beside the result and among the rejects; a file that has another name stays."""
+    Path("rejects").mkdir()
+    for path in ("result.json", "rejects/users.csv"):
+        WholeFile(Path(path)).file.close()
+    write(".notes.loader", "mine")
+    assert len(list(Path().rglob(".*.loader"))) == 3
+    assert main(["-qq"]) == 1
+    assert [str(path) for path in Path().rglob(".*")] == [".notes.loader"]
+
+
+def test_what_another_load_is_writing_is_not_swept_away() -> None:
+    """Its file is locked until it is in its place."""
+    other = WholeFile(Path("result.json"))
+    other.file.write(b"of another")
+    write_result(Path("result.json"), b"{}")
+    other.complete()
+    assert Path("result.json").read_bytes() == b"of another"
+    assert left() == {"result.json"}
+
+
+def test_a_file_that_is_swept_away_before_it_is_locked_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between its making and its lock another load may take it for one that was left behind."""
+    lock = fcntl.flock
+    swept: list[Path] = []
+
+    def late(file: int, how: int) -> None:
+        if not swept:
+            swept.extend(Path().glob(".result.json.*"))
+            swept[0].unlink()
+        lock(file, how)
+
+    monkeypatch.setattr("loader.export.fcntl.flock", late)
+    write_result(Path("result.json"), b"{}")
+    assert swept
+    assert Path("result.json").read_bytes() == b"{}"
+    assert not list(Path().glob(".*"))
 
 
 def test_a_temporary_file_that_cannot_be_removed_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -316,6 +316,7 @@ class Change:
             assert main(self.arguments) == 1
         assert sound(directory / "db") == self.stored_after
         now = files(directory)
+        assert now.keys() == self.after.keys(), "something is left behind"
         for name in NAMES:
             assert now.get(f"rejects/{name}.csv") == self.after.get(f"rejects/{name}.csv")
         refused = {each["name"]: each["rejections"] for each in json.loads(self.after["result.json"])["datasets"]}
