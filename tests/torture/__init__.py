@@ -1,13 +1,21 @@
 """What a power cut, a full disk, a signal, an enemy's file or a closed terminal do to a load.
 
 By default each module tries a sample of its cases; all of them with `TORTURE=whole python -m pytest tests/torture`.
+How many of each kind have been tried is told at the end.
 """
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
+
+TRIED: Counter[str] = Counter()
+"""How many cases of each kind this run of the tests has tried."""
+
+SECONDS: list[float] = []
+"""How long each load took to end after a signal."""
 
 WHOLE = os.environ.get("TORTURE") == "whole"
 

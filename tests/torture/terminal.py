@@ -31,6 +31,10 @@ class Terminal:
     def shows(self, text: str) -> bool:
         return text.encode() in self.seen
 
+    def wraps(self, text: str) -> bool:
+        """Whether a text came there, in whatever lines."""
+        return b"".join(text.encode().split()) in b"".join(self.seen.split())
+
 
 @contextmanager
 def terminal(columns: int = 200) -> Iterator[Terminal]:

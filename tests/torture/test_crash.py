@@ -31,7 +31,7 @@ from loader.cli import main
 from tests.benchmarks.generate import ORDER_FAULTS, PRODUCT_FAULTS, USER_FAULTS, Row, products, users, with_faults
 from tests.benchmarks.generate import write as write_rows
 from tests.test_cli import NAMES, command, environment, result, timeless
-from tests.torture import WHOLE, some
+from tests.torture import TRIED, WHOLE, some
 from tests.torture.announcing import jobs
 from tests.torture.syscalls import Record, State, record, strace, why_not
 
@@ -178,9 +178,11 @@ def moments(of: Record, ends: Iterable[int]) -> Iterator[Moment]:
     for end in ends:
         told = of.told(end)
         for state in (of.killed(end), *of.cut(end, Random(end))):
+            TRIED["states of the disk at a kill or a power cut"] += 1
             moment = Moment(state, told)
             if moment.digest not in found:
                 found.add(moment.digest)
+                TRIED["of them distinct"] += 1
                 yield moment
 
 
@@ -378,6 +380,7 @@ def test_a_load_outlives_random_kills_and_so_does_the_next(tmp_path: Path) -> No
             seconds = seconds if is_killed else min(seconds, lasted)  # the first may have been held up
             told += more
             kills += is_killed
+            TRIED["kills at random moments"] += is_killed
             before = check_stored(tmp_path / f"db{trial}", end, told)
         check_run_again(tmp_path / f"db{trial}", end, before)
         if kills >= (100 if WHOLE else 2):
@@ -428,6 +431,7 @@ def test_a_load_outlives_a_kill_at_each_call(prepare: Prepare, call: str, tmp_pa
         done = subprocess.run(child, cwd=tmp_path / "killed", env=environment(), timeout=60, check=False)
         change.check(tmp_path / "killed")
         change.check_run_again(tmp_path / "killed")
+        TRIED["kills at a system call"] += done.returncode == -signal.SIGKILL
         if done.returncode != -signal.SIGKILL or not WHOLE:
             break
     assert nth > 1 or not WHOLE

@@ -19,11 +19,17 @@ import pytest
 
 from loader.cli import main
 from tests.test_cli import command, environment, result, stored, totals
-from tests.torture import some
+from tests.torture import TRIED, some
 from tests.torture.ends import HANG, Files, _place, check_intact, files
 from tests.torture.terminal import terminal
 
 __all__ = ["_place", "files"]
+
+
+@pytest.fixture(autouse=True)
+def _counted() -> None:
+    TRIED["terminals, streams and renderers"] += 1
+
 
 TOTALS = {"read": 30, "inserted": 22, "rejected": 8}
 

@@ -27,7 +27,7 @@ from loader.targets.sqlite import SqliteTable
 from tests.benchmarks.generate import generate
 from tests.test_cli import NAMES, SAMPLE, command, environment, locked, result, rows, started, stored, wait_until, write
 from tests.test_executors import children
-from tests.torture import some
+from tests.torture import TRIED, some
 from tests.torture.ends import (
     HANG,
     Done,
@@ -41,6 +41,12 @@ from tests.torture.ends import (
 )
 
 __all__ = ["_place", "files"]
+
+
+@pytest.fixture(autouse=True)
+def _counted() -> None:
+    TRIED["faults of disks, limits, databases, other programs and sources"] += 1
+
 
 OUTPUTS = (".db", "rejects", "result.json")
 

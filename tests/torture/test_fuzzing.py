@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from loader import Dataset, Job
 from loader.core.values import email, max_places, not_blank
 from tests.sources import read
 from tests.test_cli import environment
-from tests.torture import WHOLE, some
+from tests.torture import TRIED, WHOLE, some
 from tests.torture.files import FORMS, MEMORY, POLLUTIONS
 from tests.torture.readers import CHECKS, CORPUS, check
 
@@ -37,6 +38,7 @@ SEEDS = [path for ending in CHECKS for path in sorted((CORPUS / ending).iterdir(
 @pytest.mark.parametrize("path", some(SEEDS, 30), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_the_corpus(path: Path) -> None:
     """Each file that once reached another branch, or broke something, is read within the laws."""
+    TRIED["files of the corpus"] += 1
     check(path.parent.name, path.read_bytes())
 
 
@@ -91,6 +93,7 @@ FILES: Mapping[str, st.SearchStrategy[bytes]] = {
 @given(data=st.data())
 def test_any_bytes(ending: str, data: st.DataObject) -> None:
     """No bytes break a law: blocks of any size give the same, each row has its line, and Python's own agree."""
+    TRIED["files made up by hypothesis"] += 1
     check(ending, data.draw(FILES[ending]))
 
 
@@ -99,6 +102,7 @@ def test_any_bytes(ending: str, data: st.DataObject) -> None:
 @given(data=st.data())
 def test_any_damage(form: Any, data: st.DataObject) -> None:
     """Nor does a sound file some of whose cells are polluted, or some of whose bytes are others."""
+    TRIED["files made up by hypothesis"] += 1
     records = form.records[:5]
     rows = st.dictionaries(st.integers(0, 4), st.tuples(st.sampled_from([*POLLUTIONS]), st.integers(0, 2)), max_size=3)
     for row, (pollution, column) in data.draw(rows).items():
@@ -120,6 +124,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.text("
 @given(data=st.data())
 def test_csv_is_read_as_python_reads_it(delimiter: str, data: st.DataObject) -> None:
     """What Python's csv writes, in any dialect, is read as Python's csv reads it, wherever it is cut into blocks."""
+    TRIED["files made up by hypothesis"] += 1
     rows = data.draw(st.lists(st.tuples(TEXT, TEXT, TEXT), max_size=5))
     quoting: Any = data.draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
     out = io.StringIO(newline="")
@@ -151,6 +156,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 @given(data=st.data())
 def test_json_is_read_as_python_reads_it(ending: str, data: st.DataObject) -> None:
     """What Python's json writes, however it is spaced and escaped, is taken whole, wherever it is cut into blocks."""
+    TRIED["files made up by hypothesis"] += 1
     rows = data.draw(st.lists(st.fixed_dictionaries({"id": VALUES, "name": VALUES, "email": VALUES}), max_size=4))
     form: dict[str, Any] = {
         "ensure_ascii": data.draw(st.booleans()),
@@ -272,6 +278,7 @@ def test_any_value(rule: str, data: st.DataObject) -> None:
     """Of any texts just those are stored that the rule allows, told apart by hand; and they are read back the same."""
     is_allowed, strategy = RULES[rule]
     texts = data.draw(st.lists(strategy, min_size=1, max_size=20))
+    TRIED["values made up by hypothesis"] += len(texts)
     rows = [{"id": at, "value": text} for at, text in enumerate(texts)]
     with TemporaryDirectory(dir=MEMORY) as directory:
         database = Path(directory, "values.db")
@@ -296,4 +303,6 @@ def test_atheris_finds_nothing(ending: str, tmp_path: Path) -> None:
     arguments = [ending, str(tmp_path), effort, "-max_len=400", f"-artifact_prefix={tmp_path}/"]
     program = [sys.executable, "-m", "tests.torture.fuzz", *arguments]
     done = subprocess.run(program, env=environment(), capture_output=True, timeout=120)
-    assert done.returncode == 0, done.stderr.decode(errors="replace")[-2_000:]
+    told = done.stderr.decode(errors="replace")
+    assert done.returncode == 0, told[-2_000:]
+    TRIED["inputs that atheris made up"] += int(re.findall(r"#(\d+)\tDONE", told)[-1])

@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 import pytest
-from attrs import define
+from attrs import define, frozen
 
 import loader
 from loader import Dataset, Job, cli
@@ -25,7 +25,7 @@ from loader.core.errors import DeclarationError
 from loader.datasets import PRODUCTS, USERS
 from loader.view import LATEST
 from tests.test_cli import command, environment, left, of, result, settle_in, wait_until, write
-from tests.torture import some
+from tests.torture import TRIED, some
 from tests.torture.files import rejects_in
 from tests.torture.mutants import MUTANTS
 from tests.torture.notes import spoken
@@ -39,6 +39,9 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in Path("data").iterdir():
         path.unlink()
     monkeypatch.setenv("TERM", "xterm")
+
+
+STRINGS_TRIED = "hostile strings, each in one of its places"
 
 
 def escaped(text: str) -> str:
@@ -78,6 +81,7 @@ def written(form: str, cells: Sequence[Sequence[str]]) -> Any:
 def test_a_cell_is_stored_byte_for_byte_or_rejected(form: str) -> None:
     """Text is stored as it stands, if it holds no control character and no half of one; and nothing else happens."""
     texts = list(filter(is_whole, ALL)) if form == "json" else ALL  # half a pair may cost all of an array
+    TRIED[STRINGS_TRIED] += len(texts)
     cells = [(str(at), text, "1") for at, text in enumerate(texts, 1)]
     refused: set[int] = set()
 
@@ -99,6 +103,7 @@ def test_a_cell_is_stored_byte_for_byte_or_rejected(form: str) -> None:
 def test_rejects_and_result_keep_a_hostile_cell(form: str) -> None:
     """A refused cell comes back from the rejects as it was, and the result is JSON whatever stands there."""
     cells = [(str(at), text, "x") for at, text in enumerate(ALL) if form != "json" or is_whole(text)]
+    TRIED[STRINGS_TRIED] += len(cells)
     written(form, cells)
     assert main(["-qq"]) == 1
     rows = rejects_in(Path(f"rejects/products.{form}"))
@@ -115,6 +120,7 @@ def test_rejects_and_result_keep_a_hostile_cell(form: str) -> None:
 def test_a_value_that_is_no_text_is_never_hostile(column: str) -> None:
     """No hostile text is a number or an address, whatever numbers and addresses have in common with it."""
     dataset = USERS if column == "email" else PRODUCTS
+    TRIED[STRINGS_TRIED] += len(ALL)
     rows = [{**dict.fromkeys(dataset.header, "1"), "name": f"N{at}", column: text} for at, text in enumerate(ALL)]
     report = loader.run([Job(dataset, loader.rows(rows), "other.db")])
     assert (report.totals.inserted, report.totals.rejected) == (0, len(ALL))
@@ -132,6 +138,7 @@ class Thing:
 def test_a_name_cannot_leave_its_directory_or_its_quotes(role: str) -> None:
     """A dataset, a table or a database is called by a plain name, or it is not declared at all."""
     for text in ALL:
+        TRIED[STRINGS_TRIED] += 1
         names: dict[str, Any] = {"name": "x", role: text}
         if text.isascii() and text.isidentifier() and text[0] != "_":
             assert Dataset(model=Thing, key="id", **names)
@@ -159,6 +166,7 @@ def test_a_word_of_sql_is_a_name_like_others(word: str) -> None:
 def test_a_header_is_only_text(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever a column is called, it is left out or refused, and nothing else becomes of it."""
     for text in some([each for each in ALL if each[0] != "_"], 20):
+        TRIED[STRINGS_TRIED] += 1
         cells = as_csv([["1", "A", "1", text]], [*PRODUCTS.header, text]).encode(errors="surrogatepass")
         Path("data/products.csv").write_bytes(cells)
         assert main(["-q", *flags]) == (0 if flags and is_whole(text) else 3)
@@ -175,6 +183,7 @@ def test_a_name_on_the_command_line_is_only_text(capsys: pytest.CaptureFixture[s
         for arguments in ([text], [f"users={text}"], ["--data", text], ["--models", text], ["--format", text]):
             if "\0" in text or not is_whole(text):
                 continue  # which no operating system hands to a program
+            TRIED[STRINGS_TRIED] += 1
             assert main(["--export", "none", *arguments]) == 2
             out, err = capsys.readouterr()
             assert out == ""
@@ -186,6 +195,7 @@ def test_what_rejects_say_of_their_source_opens_no_file(capsys: pytest.CaptureFi
     """The place that a row of a rejects file had at first is told, and not gone to."""
     for form in ("csv", "ndjson"):
         rows = [{"id": "x", "name": "A", "price": "1", "_line": "2", "_source": text} for text in ALL if is_text(text)]
+        TRIED[STRINGS_TRIED] += len(rows)
         path = Path(f"data/products.{form}")
         if form == "csv":
             path.write_text(as_csv([list(row.values()) for row in rows], list(rows[0])), newline="")
@@ -223,6 +233,27 @@ def by_message(texts: Sequence[str]) -> list[str]:
     return ["--models", "tests.torture.notes", "notes"]
 
 
+def by_cell(texts: Sequence[str]) -> list[str]:
+    """Each text as a price."""
+    written("ndjson", [(str(at), f"N{at}", text) for at, text in enumerate(texts)])
+    return ["products"]
+
+
+def by_cause(texts: Sequence[str]) -> list[str]:
+    """Each text as the name of two products, of which an order names the second, that is why it is refused."""
+    written("ndjson", [(str(at), text, "1") for at, text in enumerate([*texts, *texts], 1)])
+    orders = (f"{at},1,{len(texts) + at},1" for at in range(1, len(texts) + 1))
+    write("data/orders.csv", "id,user_id,product_id,quantity", *orders)
+    return ["products", "orders"]
+
+
+def by_header(texts: Sequence[str]) -> list[str]:
+    """A text as the name of a column that no dataset has."""
+    [text] = texts
+    Path("data/products.csv").write_text(as_csv([], [*PRODUCTS.header, text]), newline="")
+    return ["products"]
+
+
 def by_file(texts: Sequence[str]) -> list[str]:
     """Each text as the name of a file with a row that is refused."""
     for text in texts:
@@ -234,30 +265,53 @@ def is_file_name(text: str) -> bool:
     return is_whole(text) and not {"/", "\0"} & set(text)
 
 
-WAYS: dict[str, tuple[Callable[[Sequence[str]], list[str]], list[str]]] = {
-    "the name of a member": (by_member, [text for text in ALL if is_whole(text) and text != "_"]),
-    "the message of a model": (by_message, ALL),
-    "the name of a file": (by_file, [text for text in ALL if is_file_name(text)]),
+def quoted(text: str) -> str:
+    """How a screen shows a text in a message that quotes it."""
+    return escaped(repr(text))
+
+
+@frozen
+class Way:
+    """A way for texts to a terminal: how they are put there, so many at once, how they are shown, and the exit code."""
+
+    put: Callable[[Sequence[str]], list[str]]
+    texts: Sequence[str]
+    shown: Callable[[str], str] = escaped
+    code: int = 1
+    at_once: int = 18
+
+
+WAYS: dict[str, Way] = {
+    "the name of a member": Way(by_member, [text for text in ALL if is_whole(text) and text != "_"]),
+    "the message of a model": Way(by_message, ALL),
+    "the name of a file": Way(by_file, [text for text in ALL if is_file_name(text)]),
+    "a cell": Way(by_cell, [text for text in ALL if is_text(text)], quoted),
+    "a cell upstream": Way(by_cause, [text for text in ALL if is_text(text)], quoted, at_once=8),
+    "a header": Way(by_header, [text for text in ALL if is_text(text) and text[0] != "_"], quoted, 3, 1),
 }
 
 
 def check_terminal(way: str, texts: Sequence[str], live: str, patch: pytest.MonkeyPatch) -> None:
+    TRIED[STRINGS_TRIED] += len(texts)
+    for path in Path().glob("*.db"):
+        path.unlink()
     with terminal() as screen:
-        arguments = WAYS[way][0](texts)
+        arguments = WAYS[way].put(texts)
         with on(screen, patch):
-            assert main(["--live", live, *arguments]) == 1
+            assert main(["--live", live, *arguments]) == WAYS[way].code
     assert not screen.foreign()
     for text in texts:
-        assert screen.shows(escaped(text)), text
+        assert screen.wraps(WAYS[way].shown(text)), text
 
 
 @pytest.mark.parametrize("live", ["always", "never"])
 @pytest.mark.parametrize("way", WAYS)
 def test_nothing_foreign_reaches_a_terminal(way: str, live: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever way a text takes to the terminal, in lines or in the summary, it is shown there, and does nothing."""
-    texts = some(WAYS[way][1], 54)
-    for at in range(0, len(texts), 18):
-        check_terminal(way, texts[at : at + 18], live, monkeypatch)
+    few = WAYS[way].at_once
+    texts = some(WAYS[way].texts, 3 * few)
+    for at in range(0, len(texts), few):
+        check_terminal(way, texts[at : at + few], live, monkeypatch)
 
 
 def check_rows_that_come(program: Sequence[str], texts: Sequence[str]) -> None:
@@ -274,6 +328,7 @@ def check_rows_that_come(program: Sequence[str], texts: Sequence[str]) -> None:
                 rows.flush()
                 wait_until(partial(screen.shows, f"stdin:{at + len(few)}"))
             shown = [screen.shows(escaped(text)) for text in texts]
+    TRIED[STRINGS_TRIED] += len(texts)
     assert process.returncode == 1
     assert not screen.foreign()
     assert all(shown)
@@ -281,7 +336,56 @@ def check_rows_that_come(program: Sequence[str], texts: Sequence[str]) -> None:
 
 def test_nothing_foreign_reaches_a_terminal_while_rows_come() -> None:
     """Where rows come slowly, the live view shows whatever is refused, a few at a time, and does nothing else."""
-    check_rows_that_come(command(), some(WAYS["the name of a member"][1], 40))
+    check_rows_that_come(command(), some(WAYS["the name of a member"].texts, 40))
+
+
+DECLARATIONS = {
+    "a dataset": 'Dataset(TEXT, Thing, "id")',
+    "a table": 'Dataset("things", Thing, "id", table=TEXT)',
+    "a database": 'Dataset("things", Thing, "id", database=TEXT)',
+    "a key": 'Dataset("things", Thing, TEXT)',
+    "a unique field": 'Dataset("things", Thing, "id", unique=TEXT)',
+    "a field in any case": 'Dataset("things", Thing, "id", nocase=TEXT)',
+    "what is referred to": 'Dataset("things", Thing, "id", references={"id": TEXT})',
+    "a column": 'Dataset("things", Thing, "id", columns={"id": TEXT})',
+    "a class": 'Dataset("things", type(TEXT, (), {}), "id")',
+    "a class of attrs": 'Dataset("things", make_class(TEXT, {"id": field(type=bytes)}), "id")',
+    "a field": 'Dataset("things", make_class("Thing", {TEXT: field(type=int)}), TEXT)',
+    "an error": "raise_(TEXT)",
+}
+"""What declares something that a text is the name of."""
+
+
+def check_declaration(declaration: str, texts: Sequence[str], patch: pytest.MonkeyPatch) -> None:
+    write("data/things.csv", "id", "1")
+    TRIED[STRINGS_TRIED] += len(texts)
+    for at, text in enumerate(texts):
+        write(
+            f"models_{at}.py",
+            "from attrs import define, field, make_class",
+            "from loader import Dataset",
+            f"TEXT = {text!a}",
+            "def raise_(text): raise ValueError(text)",
+            "@define",
+            "class Thing:",
+            "    id: int",
+            f"THINGS = {DECLARATIONS[declaration]}",
+        )
+    for at, text in enumerate(texts):
+        patch.delitem(sys.modules, f"models_{at}", raising=False)
+        with terminal() as screen, on(screen, patch):
+            code = main(["--into", "db", "--models", f"models_{at}.py"])
+        assert not screen.shows("needs another name"), "other models"
+        assert code in (0, 2, 3), text
+        assert not screen.foreign(), text
+        assert not screen.shows("Traceback")
+        assert not [path for path in Path().rglob("*.db") if path.parent.name != "db"]
+
+
+@pytest.mark.parametrize("declaration", DECLARATIONS)
+def test_nothing_foreign_reaches_a_terminal_from_models(declaration: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a model calls its things, it is refused, or a name like others; the terminal is shown plain text."""
+    check_declaration(declaration, some([text for text in ALL if "\0" not in text], 10), monkeypatch)
 
 
 # --- secrets ---------------------------------------------------------------------------------------------------------
@@ -351,11 +455,19 @@ def broken(name: str, patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ["cells as markup, in lines", "cells unescaped"])
 def test_a_view_that_trusts_cells_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With cells taken for markup, or shown as they are, the check of the terminal fails, for each way to it."""
-    for way in ("the name of a member", "the message of a model"):
+    for way in ("the name of a member", "the message of a model", "the name of a file"):
         with monkeypatch.context() as patch:
             broken(name, patch)
+            texts = [each for each in STRINGS["markup"] if is_file_name(each)] if "markup" in name else ["\x1b[2J"]
             with pytest.raises(AssertionError):
-                check_terminal(way, STRINGS["markup"] if "markup" in name else ["\x1b[2J"], "never", patch)
+                check_terminal(way, some(texts, 18), "never", patch)
+
+
+def test_a_command_that_trusts_models_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With messages shown as they are, the check of what models declare fails."""
+    broken("cells unescaped", monkeypatch)
+    with pytest.raises(AssertionError):
+        check_declaration("an error", ["\x1b[2J"], monkeypatch)
 
 
 def test_a_live_view_that_trusts_cells_is_caught() -> None:

@@ -25,7 +25,7 @@ from loader.sources import csv as sources_csv
 from loader.sources.packings import zstd
 from tests.sources import packed
 from tests.test_cli import command, environment
-from tests.torture import some
+from tests.torture import TRIED, some
 from tests.torture.files import (
     COLUMNS,
     FORMS,
@@ -89,6 +89,7 @@ def kept(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
 def check_pollution(form: Form, pollution: str, row: int, column: int, directory: Path, size: int) -> None:
     texts = [b"".join(parts) for parts in form.records]
     clean = texts[row]
+    TRIED["cells damaged, each in a file of its own"] += 1
     texts[row] = b"".join(POLLUTIONS[pollution](form, form.records[row], 2 * column + 1))
     path = directory / f"users.{form.ending}"
     path.write_bytes(form.text(texts))
@@ -282,6 +283,7 @@ FILES: Mapping[str, File] = {
 @pytest.mark.parametrize("file", FILES.values(), ids=FILES)
 def test_a_file_of_any_form(file: File, directory: Path) -> None:
     """Just the rows that are not in order are rejected; or the file is refused, and nothing is made of it."""
+    TRIED["malformed files"] += 1
     path = directory / file.name
     path.write_bytes(file.data)
     for size in (BLOCK_SIZE, SMALL) if len(file.data) < 10_000 else (BLOCK_SIZE,):
@@ -347,6 +349,7 @@ def test_nothing_of_a_damaged_archive_is_stored(name: str, directory: Path) -> N
     refused = 0
     for data in some([*damaged(PACKED[name])], 40):
         path.write_bytes(data)
+        TRIED["compressed files with a byte wrong or lacking"] += 1
         outcome = load(path, directory, SMALL)
         if python_reads(name, data) == whole:
             assert outcome.stored == FORMS[0].users
@@ -405,6 +408,7 @@ def peak(path: Path, size: int, parts: Callable[[int], Sequence[tuple[bytes, int
 @pytest.mark.parametrize("kind", some([*BOMBS], 2))
 def test_a_bomb_does_not_fill_the_memory(kind: str, directory: Path) -> None:
     """A file that unpacks to a thousand times its size takes no more memory than a small one of the same form."""
+    TRIED["compressed bombs"] += 1
     name, parts, code = BOMBS[kind]
     small = peak(directory / name, SMALL_BOMB, parts)
     large = peak(directory / name, LARGE, parts)
