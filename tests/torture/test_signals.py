@@ -18,13 +18,10 @@ from attrs import define, field
 
 from tests.test_cli import command, environment, locked, of, result, rows, wait_until, write, write_slow_model
 from tests.test_executors import children
-from tests.torture import some
+from tests.torture import SECONDS, TRIED, some
 from tests.torture.ends import HANG, Files, _place, check_finished_by_running_again, check_intact, files, of_mutant
 
 __all__ = ["_place", "files"]
-
-SOON = 8.0
-"""Seconds after which a load that got a signal is taken to hang; where nothing else is to be done, one is enough."""
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 SIGNALS = list(CODES)
@@ -38,10 +35,15 @@ class OnTerminal:
     process: "subprocess.Popen[bytes]"
     seen: bytearray = field(factory=bytearray)
 
-    def ends(self, code: int, before: float) -> None:
-        """It ends in time, with a code, the cursor is there, and no process of its own is left."""
-        assert self.process.wait(max(before - time.monotonic(), 0.01)) == code, bytes(self.seen)
-        wait_until(self._is_gone, SOON)
+    def signal(self, number: signal.Signals) -> int:
+        """Send a signal, and wait for the end; the exit code. No process of its own is left."""
+        TRIED["signals"] += 1
+        began = time.monotonic()
+        self.process.send_signal(number)
+        code = self.process.wait(HANG)
+        SECONDS.append(time.monotonic() - began)
+        wait_until(self._is_gone, HANG)
+        return code
 
     def _is_gone(self) -> bool:
         try:
@@ -94,25 +96,23 @@ def on_terminal(*arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator[On
             os.close(ours)
 
 
-INSTANTS = [(SIGNALS[seed % 3], seed) for seed in range(50)]
+INSTANTS = [(number, seed) for seed in range(50) for number in SIGNALS]
 
 
 @pytest.mark.parametrize(("number", "seed"), some(INSTANTS, 3))
 def test_at_any_moment(number: signal.Signals, seed: int, files: Files) -> None:
     """The load ends in order, or was done; the result counts what the databases hold, and running again finishes it."""
-    chance = random.Random(seed)
-    with on_terminal("--data", str(files.path), "--jobs", str(seed % 2)) as one:
+    chance = random.Random(f"{number} {seed}")
+    with on_terminal("--data", str(files.path), "--jobs", str(seed % 3)) as one:
         wait_until(lambda: HIDE in one.seen)
         time.sleep(chance.uniform(0, 0.35))
-        one.process.send_signal(number)
-        code = one.process.wait(SOON)
+        code = one.signal(number)
         told = result()["run"]
         if told["status"] == "interrupted":
             assert code == told["exit_code"] == CODES[number]
         else:  # it came when all was loaded and written, or even behind the last line
             assert told["exit_code"] == 1
             assert code in (1, -number, CODES[number])
-        one.ends(code, time.monotonic())
     assert one.has_cursor
     assert b"Traceback" not in one.seen, one.seen.decode()
     check_intact()
@@ -129,8 +129,7 @@ def test_while_stdin_idles(number: signal.Signals, live: str) -> None:
         with on_terminal("users=-", "--format", "csv", "--live", live, stdin=reading) as one:
             os.write(writing, b"id,name,email\n1,Ann,ann@x.io\n2,Be")
             wait_until(lambda: Path("users.db-wal").exists() and Path("users.db-wal").stat().st_size and _is_idle())
-            one.process.send_signal(number)
-            one.ends(CODES[number], time.monotonic() + SOON)
+            assert one.signal(number) == CODES[number]
     finally:
         os.close(reading)
         os.close(writing)
@@ -152,7 +151,7 @@ def test_one_that_another_thread_takes() -> None:
         [sys.executable, "-c", script], env=environment(), stdin=subprocess.PIPE, preexec_fn=_heed_signals
     ) as process:
         try:
-            assert process.wait(0.7 + SOON) == CODES[signal.SIGINT]
+            assert process.wait(0.7 + HANG) == CODES[signal.SIGINT]
         finally:
             process.kill()
 
@@ -209,8 +208,7 @@ def test_during_a_long_statement(number: signal.Signals) -> None:
     with on_terminal("users") as one:
         wait_until(lambda: HIDE in one.seen)
         time.sleep(0.3)
-        one.process.send_signal(number)
-        one.ends(CODES[number], time.monotonic() + SOON)
+        assert one.signal(number) == CODES[number]
     assert one.has_cursor
     assert of(result(), "users")["inserted"] == len(rows("users")) == 0
     assert of(result(), "users")["untried"] == of(result(), "users")["read"] == 10
@@ -224,8 +222,7 @@ def test_while_another_program_holds_a_lock(number: signal.Signals) -> None:
     with locked("users.db"), on_terminal("users") as one:
         wait_until(lambda: HIDE in one.seen)
         time.sleep(0.3)
-        one.process.send_signal(number)
-        one.ends(CODES[number], time.monotonic() + SOON)
+        assert one.signal(number) == CODES[number]
     assert one.has_cursor
     assert len(rows("users")) == 8
 
@@ -241,7 +238,6 @@ def test_a_second_one_ends_at_once(number: signal.Signals, jobs: str) -> None:
         one.process.send_signal(number)
         time.sleep(0.3)
         assert one.process.poll() is None
-        one.process.send_signal(signal.SIGINT)
-        one.ends(130, time.monotonic() + SOON)
+        assert one.signal(signal.SIGINT) == 130
     assert one.has_cursor
     assert not rows("users")
