@@ -30,7 +30,7 @@ from tests.torture import TRIED, WHOLE, some
 from tests.torture.files import FORMS, MEMORY, POLLUTIONS
 from tests.torture.readers import CHECKS, CORPUS, check
 
-FEW = settings(max_examples=1_000 if WHOLE else 30, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=400 if WHOLE else 30, deadline=None, suppress_health_check=list(HealthCheck))
 
 SEEDS = [path for ending in CHECKS for path in sorted((CORPUS / ending).iterdir())]
 
