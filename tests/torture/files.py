@@ -51,6 +51,7 @@ class Form:
     between: bytes = b"\n"
     tail: bytes = b"\n"
     rows: range = range(50)
+    packing: str = ""
 
     @property
     def records(self) -> list[Parts]:
@@ -91,6 +92,7 @@ FORMS = [
     Form("csv", "csv", _PLAIN, _delimited(b","), b",", b"id,name,email\n", rows=range(0, 50, 3)),
     Form("csv, quoted", "csv", _QUOTED, _delimited(b",", b'"'), b",", b'"id","name","email"\n', rows=range(1, 50, 3)),
     Form("csv, CRLF", "csv", _PLAIN, _delimited(b","), b",", b"id,name,email\r\n", b"\r\n", b"\r\n", range(2, 50, 3)),
+    Form("csv, packed", "csv", _PLAIN, _delimited(b","), b",", b"id,name,email\n", packing=".gz"),
     Form("tsv", "tsv", _PLAIN, _delimited(b"\t"), b"\t", b"id\tname\temail\n"),
     Form("ndjson", "ndjson", _PLAIN, _object, b",", b""),
     Form("json", "json", _PLAIN, _object, b",", b"[\n", b",\n", b"\n]\n"),

@@ -39,6 +39,7 @@ MUTANTS: Mapping[str, Mutant] = {
         "loader.pipeline:_Lane._stored", {_FREE: f"        self._ledger.add(parsed.keys)\n{_FREE}"}
     ),
     "synchronous=NORMAL": Mutant("loader.targets.sqlite:SqliteTarget._database", {"= FULL": "= NORMAL"}),
+    "synchronous=OFF": Mutant("loader.targets.sqlite:SqliteTarget._database", {"= FULL": "= OFF"}),
     "result written in place": Mutant(
         "loader.export:write_result", {"if path.exists() and not path.is_file():": "if True:"}
     ),

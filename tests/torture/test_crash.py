@@ -32,13 +32,15 @@ from tests.benchmarks.generate import ORDER_FAULTS, PRODUCT_FAULTS, USER_FAULTS,
 from tests.benchmarks.generate import write as write_rows
 from tests.test_cli import NAMES, command, environment, result, timeless
 from tests.torture import TRIED, WHOLE, some
-from tests.torture.announcing import jobs
-from tests.torture.syscalls import Record, State, record, strace, why_not
+from tests.torture.announcing import CHECKPOINTS, jobs
+from tests.torture.syscalls import Named, Record, State, Synced, Told, Written, record, strace, why_not
 
 Stored = Mapping[str, Sequence[tuple[Any, ...]]]
 """The records of each dataset."""
 
 recorded = pytest.mark.skipif(why_not() is not None, reason=f"system calls cannot be recorded: {why_not()}")
+
+STATES = "states of the disk after a kill or a power cut, no two the same, each checked and loaded again"
 
 # --- what is loaded, and how what is there is judged -----------------------------------------------------------------
 
@@ -178,11 +180,9 @@ def moments(of: Record, ends: Iterable[int]) -> Iterator[Moment]:
     for end in ends:
         told = of.told(end)
         for state in (of.killed(end), *of.cut(end, Random(end))):
-            TRIED["states of the disk at a kill or a power cut"] += 1
             moment = Moment(state, told)
             if moment.digest not in found:
                 found.add(moment.digest)
-                TRIED["of them distinct"] += 1
                 yield moment
 
 
@@ -216,18 +216,44 @@ def test_the_databases_outlive_every_kill_and_power_cut(tmp_path: Path, quick: P
     found = list(moments(of, some(ends(of), 40)))
     assert not WHOLE or len(found) >= 2_300
     for moment in some(found, 60):
+        TRIED[STATES] += 1
+        before = check_stored(put(moment.state, quick / "state") / "db", end, moment.told)
+        check_run_again(put(moment.state, quick / "state") / "db", end, before)
+
+
+def checkpoints(of: Record) -> Sequence[int]:
+    """Before and after each of the steps that take up a log into its database while records are still loaded."""
+    databases = {step.file for step in of.steps if isinstance(step, Named) and step.path.endswith(".db")}
+    told = [at for at, step in enumerate(of.steps) if isinstance(step, Told) and not step.text.endswith(" 0\n")]
+    begun = range(told[0], told[-1])
+    steps = [at for at in begun if isinstance(step := of.steps[at], Written | Synced) and step.node in databases]
+    assert len([at for at in steps if isinstance(of.steps[at], Synced)]) >= 6, "there are not enough checkpoints"
+    return sorted({end for at in steps for end in (at, at + 1)})
+
+
+@recorded
+def test_the_databases_outlive_kills_and_power_cuts_while_their_logs_are_taken_up(tmp_path: Path, quick: Path) -> None:
+    """The same holds in the midst of checkpoints, where the databases themselves are written to."""
+    of, end = announcing(tmp_path, CHECKPOINTS)
+    for moment in some(list(moments(of, some(checkpoints(of), 10))), 30):
+        TRIED[STATES] += 1
         before = check_stored(put(moment.state, quick / "state") / "db", end, moment.told)
         check_run_again(put(moment.state, quick / "state") / "db", end, before)
 
 
 @recorded
 @pytest.mark.parametrize(
-    ("mutant", "fault"),
-    [("announce before commit", "orders dangle"), ("synchronous=NORMAL", "were told to be stored")],
+    ("mutants", "fault"),
+    [
+        (["announce before commit"], "orders dangle"),
+        (["synchronous=NORMAL"], "were told to be stored"),
+        ([CHECKPOINTS, "synchronous=OFF"], "orders dangle|were told to be stored"),
+    ],
+    ids=str,
 )
-def test_a_mutant_does_not_outlive_them(mutant: str, fault: str, tmp_path: Path, quick: Path) -> None:
+def test_a_mutant_does_not_outlive_them(mutants: Sequence[str], fault: str, tmp_path: Path, quick: Path) -> None:
     """A loader that tells of records too soon is caught by the same check of the same moments."""
-    of, end = announcing(tmp_path, mutant)
+    of, end = announcing(tmp_path, *mutants)
 
     def check(moment: Moment) -> None:
         check_stored(put(moment.state, quick / "state") / "db", end, moment.told)
@@ -352,6 +378,7 @@ def test_the_outputs_outlive_every_kill_and_power_cut(prepare: Prepare, tmp_path
     """Result and rejects are the old ones or the new ones, never half; no mended row is lost; run again, all is new."""
     of, change = changing(tmp_path, prepare)
     for moment in some(list(moments(of, some(ends(of), 20))), 20):
+        TRIED[STATES] += 1
         change.check(put(moment.state, quick / "state"))
         change.check_run_again(put(moment.state, quick / "state"))
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from attrs import frozen
 
@@ -47,6 +49,8 @@ def directory() -> Iterator[Path]:
     with TemporaryDirectory(dir=MEMORY) as directory:
         yield Path(directory)
 
+
+CELLS = "cells damaged, each in a file of its own"
 
 # --- every cell, every format ----------------------------------------------------------------------------------------
 
@@ -89,12 +93,13 @@ def kept(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
 def check_pollution(form: Form, pollution: str, row: int, column: int, directory: Path, size: int) -> None:
     texts = [b"".join(parts) for parts in form.records]
     clean = texts[row]
-    TRIED["cells damaged, each in a file of its own"] += 1
+    TRIED[CELLS] += 1
     texts[row] = b"".join(POLLUTIONS[pollution](form, form.records[row], 2 * column + 1))
-    path = directory / f"users.{form.ending}"
-    path.write_bytes(form.text(texts))
+    text = form.text(texts)
+    path = directory / f"users.{form.ending}{form.packing}"
+    path.write_bytes(packed(text, form.packing) if form.packing else text)
     outcome = load(path, directory, size)
-    if form.ending == "json" and not is_json(path.read_bytes()):
+    if form.ending == "json" and not is_json(text):
         check_refused(outcome, directory, "JSON array|thousands of digits")
         return
     others = [user for at, user in enumerate(form.users) if at != row]
@@ -104,7 +109,7 @@ def check_pollution(form: Form, pollution: str, row: int, column: int, directory
     assert set(outcome.rejected) <= set(lines)
     if pollution in CODES:
         assert outcome.rejected[lines.start].reasons[0].code == CODES[pollution]
-    rejects = directory / "rejects" / path.name
+    rejects = directory / "rejects" / f"users.{form.ending}"
     rows = rejects_in(rejects)
     assert kept(rows) == original(form, texts[row], rows)
     write_rejects(rejects, [mended(rows[0], form, row, clean)])
@@ -141,6 +146,35 @@ def test_only_the_polluted_row_is_rejected(form: Form, pollution: str, directory
         case.mkdir()
         check_pollution(form, pollution, row, column, case, size)
         shutil.rmtree(case)
+
+
+CELLS_OF_PARQUET = {"nothing": None, "a NUL": "a\0b", "an over-long cell": "7" * MAX_ROW, "a blank": " "}
+
+
+@pytest.mark.parametrize("pollution", CELLS_OF_PARQUET)
+def test_only_the_polluted_row_of_parquet_is_rejected(pollution: str, directory: Path) -> None:
+    """A file of Parquet has no lines, and no text of its own; all the same its row is refused, kept, and mended."""
+    users, path = FORMS[0].users, directory / "users.parquet"
+    cells = [(row, column) for row in range(50) for column in range(3)]
+    for row, column in some(cells, 2):
+        TRIED[CELLS] += 1
+        columns = [list(each) for each in zip(*users, strict=True)]
+        columns[column][row] = CELLS_OF_PARQUET[pollution]
+        pq.write_table(pa.table(dict(zip(COLUMNS, columns, strict=True))), path)
+        outcome = load(path, directory)
+        assert outcome.stored == [user for at, user in enumerate(users) if at != row]
+        assert {at: each.place.row for at, each in outcome.rejected.items()} == {row + 1: row + 1}
+        rejects = directory / "rejects/users.ndjson"
+        [kept] = rejects_in(rejects)
+        if pollution == "an over-long cell":
+            assert len(kept["_raw"]) > MAX_ROW
+        else:
+            assert [kept[name] for name in COLUMNS] == [each[row] for each in columns]
+        clean = json.dumps(dict(zip(COLUMNS, users[row], strict=True)))
+        write_rejects(rejects, [mended(kept, FORMS[0], row, clean.encode())])
+        assert load(rejects, directory).stored == list(users)
+        assert not rejects.exists()
+        (directory / "users.db").unlink()
 
 
 # --- whole files -----------------------------------------------------------------------------------------------------
