@@ -1,6 +1,7 @@
-"""What the disk is told of directories, so that the names in them outlive a power cut."""
+"""What the system is told of directories, so that the names in them outlive a power cut, and of files in use."""
 
 import os
+import sys
 from pathlib import Path
 
 
@@ -19,3 +20,14 @@ def make_directory(path: Path) -> None:
     for each in reversed(missing):
         each.mkdir(exist_ok=True)
         sync(each.parent)
+
+
+def lock(file: int, wait: bool) -> None:
+    """Keep an open file from others that lock it, as long as it is open; OSError if one has it, and is not waited for.
+
+    On Windows nobody can remove an open file anyway.
+    """
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -5,7 +5,6 @@ Each file appears whole or not at all.
 
 import codecs
 import csv
-import fcntl
 import io
 import json
 import os
@@ -26,7 +25,7 @@ from loader.core.events import Closed, Event, Opened, Rejected
 from loader.core.records import MAX_REJECT, Reason, Rejection
 from loader.core.report import Report, Tally
 from loader.core.values import Number
-from loader.disk import make_directory, sync
+from loader.disk import lock, make_directory, sync
 
 
 class WholeFile:
@@ -43,7 +42,7 @@ class WholeFile:
             self._temporary = Path(name)
             self.file: IO[bytes] = os.fdopen(descriptor, "w+b")
             with suppress(OSError):  # where nothing can be locked, nothing is swept away
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                lock(descriptor, wait=True)
             if os.fstat(descriptor).st_nlink:
                 break
             self.file.close()  # swept away before it was locked
@@ -81,7 +80,7 @@ def sweep(directory: Path) -> None:
     """Remove what loads that were killed have left in a directory; what another one is writing stays."""
     for path in directory.glob(f".*.{'?' * 8}{_LEFT}"):
         with suppress(OSError), path.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file.fileno(), wait=False)
             path.unlink()
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import fcntl
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from loader import cli
 from loader.cli import main
 from loader.core.errors import OutputError
 from loader.core.events import Committed, Event
+from loader.disk import lock
 from loader.export import WholeFile, write_result
 from tests.test_cli import (
     NAMES,
@@ -314,16 +314,15 @@ def test_what_another_load_is_writing_is_not_swept_away() -> None:
 
 def test_a_file_that_is_swept_away_before_it_is_locked_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between its making and its lock another load may take it for one that was left behind."""
-    lock = fcntl.flock
     swept: list[Path] = []
 
-    def late(file: int, how: int) -> None:
+    def late(file: int, wait: bool) -> None:
         if not swept:
             swept.extend(Path().glob(".result.json.*"))
             swept[0].unlink()
-        lock(file, how)
+        lock(file, wait)
 
-    monkeypatch.setattr("loader.export.fcntl.flock", late)
+    monkeypatch.setattr("loader.export.lock", late)
     write_result(Path("result.json"), b"{}")
     assert swept
     assert Path("result.json").read_bytes() == b"{}"
