@@ -53,8 +53,7 @@ def contested(dataset: Dataset, batch: Batch, keys: KeySet) -> list[int]:
     found: set[int] = set()
     for group in dataset.claim_groups:
         values = group.folded(group.of_all(batch.records))
-        is_key = group is dataset.key_group and not group.nocase
-        different: Collection[object] = keys if is_key else set(values)
+        different: Collection[object] = keys if group is dataset.key_group else set(values)
         found.update(among(values, {each for each in group.folded(group.of_drafts(batch.drafts)) if each in different}))
         if len(different) < len(values):
             found.update(_repeated(values))

@@ -303,6 +303,7 @@ PAIRS = Dataset(
 def test_no_value_is_no_claim() -> None:
     """Any number of records may have no value where it is unique, as in SQL."""
     rows = batch((1, None, "x"), (2, None, "y"), {0: 3})
+    assert Parsed.of(PAIRS, rows).contested == []
     verdict = verdict_on(PAIRS, rows)
     assert (len(verdict.inserts), len(verdict.refusals)) == (2, 1)
 
