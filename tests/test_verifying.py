@@ -8,7 +8,7 @@ import sqlite3
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
@@ -646,6 +646,30 @@ def test_a_database_beside_a_writer_is_read_as_of_its_last_commit() -> None:
         assert {each: Path(each).read_bytes() for each in before} == before
         assert of(result(), "users")["unchanged"] == 9
         other.execute("ROLLBACK")
+
+
+def writing(event: Event) -> None:
+    """Another program, which begins to write once users are being read, and ends before they are."""
+    if isinstance(event, loader.Read) and event.dataset == "users":
+        sql("users.db", "UPDATE users SET name = 'Other'")
+
+
+@pytest.mark.parametrize("begun", ["done", "at it"])
+@pytest.mark.parametrize("check", [False, True])
+def test_a_writer_that_begins_meanwhile_is_told(check: bool, begun: str) -> None:
+    """Where only the file is read, without a lock, what another program writes would be missed, or half seen."""
+    main(["-qq", "--rejects", "none"])
+    with closing(sqlite3.connect("users.db")) if begun == "at it" else nullcontext() as other:
+        if other:  # it keeps the log from being taken up
+            other.execute("PRAGMA schema_version")
+        if check:
+            jobs = [Job(each, f"data/{each.name}.csv", f"{each.database}.db") for each in DATASETS]
+            report = loader.run(jobs, check=True, observe=writing)
+        else:
+            report = verified(DATASETS, observe=writing)
+    assert report.tallies["users"].status == "failed"
+    expected = "users.db: another program has begun to write to it: run again when that is done"
+    assert str(report.tallies["users"].problem) == expected
 
 
 def test_a_leftover_log_is_read_and_left() -> None:

@@ -4,7 +4,15 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, closing, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    aclosing,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+    nullcontext,
+)
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -42,9 +50,10 @@ _LOOKED_UP = 4096
 
 _PORTION = 256  # rows that are looked through at once, of a MiB or more each
 
+_AGAIN = "run again when that is done"
 _ELSEWHERE = "change that, or choose another directory with --into"
 _WAYS_OUT = {
-    sqlite3.SQLITE_BUSY: "another program has locked it: run again when that is done",
+    sqlite3.SQLITE_BUSY: f"another program has locked it: {_AGAIN}",
     sqlite3.SQLITE_FULL: "the disk is full: make room and run again",
     sqlite3.SQLITE_IOERR: "the disk fails or is full: mend that and run again",
     sqlite3.SQLITE_READONLY: "it may not be written to: change its permissions, or choose another directory",
@@ -66,7 +75,7 @@ class SqliteTarget:
         return str(self.path)
 
     def open(self, dataset: Dataset, check: bool) -> AbstractAsyncContextManager[Table]:
-        return self._scratch(dataset, self._uri_without_a_trace, SqliteTable) if check else self._database(dataset)
+        return self._scratch(dataset, self._without_a_trace(), SqliteTable) if check else self._database(dataset)
 
     @asynccontextmanager
     async def lookup(self, dataset: Dataset, check: bool) -> AsyncIterator[Lookup]:
@@ -75,10 +84,11 @@ class SqliteTarget:
         if not self._is_there():
             yield _Nothing()
             return
-        async with connect(self.name, self._uri_without_a_trace() if check else self._uri("rw")) as connection:
-            await connection.run("PRAGMA query_only = ON")
-            is_there = await connection.has_table(dataset)
-            yield SqliteTable(connection, dataset) if is_there else _Nothing()
+        with self._without_a_trace() if check else nullcontext(self._uri("rw")) as uri:
+            async with connect(self.name, uri) as connection:
+                await connection.run("PRAGMA query_only = ON")
+                is_there = await connection.has_table(dataset)
+                yield SqliteTable(connection, dataset) if is_there else _Nothing()
 
     def together(self, targets: Sequence[Target]) -> AbstractAsyncContextManager[Staging]:
         from loader.targets.staging import together  # it is made of what is here
@@ -114,12 +124,13 @@ class SqliteTarget:
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator["Connection"]:
-        async with connect(self.name, self._uri_without_a_trace()) as connection:
-            connection.sqlite.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
-            try:
-                yield connection
-            finally:
-                await connection.sqlite.interrupt()  # a statement that still runs is not waited for
+        with self._without_a_trace() as uri:
+            async with connect(self.name, uri) as connection:
+                connection.sqlite.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
+                try:
+                    yield connection
+                finally:
+                    await connection.sqlite.interrupt()  # a statement that still runs is not waited for
 
     @asynccontextmanager
     async def _database(self, dataset: Dataset) -> AsyncIterator[Table]:
@@ -146,20 +157,23 @@ class SqliteTarget:
             yield table
 
     @asynccontextmanager
-    async def _scratch(self, dataset: Dataset, stored: Callable[[], str], kind: type[_T]) -> AsyncIterator[_T]:
+    async def _scratch(
+        self, dataset: Dataset, stored: AbstractContextManager[str], kind: type[_T]
+    ) -> AsyncIterator[_T]:
         """A private database on top of the real one, which is only read, by a URI."""
         async with connect(self.name, "") as connection:
             await connection.run("PRAGMA journal_mode = MEMORY")
             await connection.run("PRAGMA synchronous = OFF")
-            lower = None
-            if self._is_there():
-                await connection.run("ATTACH ? AS stored", [stored()])
-                lower = "stored" if await connection.has_table(dataset, "stored") else None
-            await connection.run(create_table(dataset))
-            await connection.trust_own(dataset)
-            table = kind(connection, dataset, lower=lower)
-            await table.look()
-            yield table
+            with stored if self._is_there() else nullcontext() as uri:
+                lower = None
+                if uri:
+                    await connection.run("ATTACH ? AS stored", [uri])
+                    lower = "stored" if await connection.has_table(dataset, "stored") else None
+                await connection.run(create_table(dataset))
+                await connection.trust_own(dataset)
+                table = kind(connection, dataset, lower=lower)
+                await table.look()
+                yield table
 
     def _make_directory(self) -> None:
         try:
@@ -173,10 +187,30 @@ class SqliteTarget:
     def _uri(self, mode: str) -> str:
         return f"{self.path.absolute().as_uri()}?mode={mode}"
 
-    def _uri_without_a_trace(self) -> str:
-        """A URI to read by; where no write-ahead log has to be read with the file, not even a side file is made."""
+    @contextmanager
+    def _without_a_trace(self) -> Iterator[str]:
+        """A URI to read by; not even a side file is made where no write-ahead log has to be read with the file.
+
+        Then nothing holds back other programs, nor is seen what they write: TargetError if one has written.
+        """
+        before = self._unlogged()
+        problem: TargetError | None = None
+        try:
+            yield self._uri("ro") + ("&immutable=1" if before else "")
+        except TargetError as error:  # which may come from what was half written
+            problem = error
+        if before and self._unlogged() != before:
+            raise TargetError(f"{self.name}: another program has begun to write to it: {_AGAIN}") from problem
+        if problem:
+            raise problem
+
+    def _unlogged(self) -> tuple[int, int] | None:
+        """The size of the file, and when it was written to, if it is all that has to be read."""
         logs = [self.path.with_name(f"{self.path.name}{suffix}") for suffix in ("-wal", "-journal")]
-        return self._uri("ro") + ("" if any(log.is_file() and log.stat().st_size for log in logs) else "&immutable=1")
+        if any(log.is_file() and log.stat().st_size for log in logs):
+            return None
+        status = os.stat(self.path)
+        return status.st_size, status.st_mtime_ns
 
     def _identity(self) -> tuple[int, int] | None:
         """What tells the file from any other that takes its name."""

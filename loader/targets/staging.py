@@ -6,8 +6,7 @@ databases are left without these for as long as it takes.
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing, suppress
-from functools import partial
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing, nullcontext, suppress
 from pathlib import Path
 
 from attrs import field, frozen
@@ -130,7 +129,7 @@ class _StagedTarget(SqliteTarget):
     @asynccontextmanager
     async def open(self, dataset: Dataset, check: bool) -> AsyncIterator[Table]:
         recover(self.path)
-        opening = self._scratch(dataset, partial(self._uri, "rw"), _StagedTable)
+        opening = self._scratch(dataset, nullcontext(self._uri("rw")), _StagedTable)
         self._tables[dataset] = table = await self._kept.enter_async_context(opening)
         yield table
 

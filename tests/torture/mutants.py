@@ -56,7 +56,7 @@ MUTANTS: Mapping[str, Mutant] = {
         "loader.targets.sqlite:SqliteTarget.verify", {'"PRAGMA integrity_check"': "\"SELECT 'ok'\""}
     ),
     "verify leaves a trace": Mutant(
-        "loader.targets.sqlite:SqliteTarget._uri_without_a_trace", {'"&immutable=1"': '""'}
+        "loader.targets.sqlite:SqliteTarget._without_a_trace", {'"&immutable=1" if before else ""': '""'}
     ),
     "verify minds the case": Mutant(
         "loader.targets.sqlite:_exactly", {"'NOCASE' if at in group.nocase else 'BINARY'": "'BINARY'"}
