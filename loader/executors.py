@@ -85,16 +85,26 @@ def _end_together(pool: Any) -> None:
     from multiprocessing.connection import wait
 
     pipe = pool._result_queue._writer
-    with suppress(OSError, ValueError):  # the pool itself has seen to them meanwhile
+    with suppress(OSError, ValueError):  # the pool itself has closed them meanwhile
         while begun := list((pool._processes or {}).values()):
             wait([each.sentinel for each in begun], timeout=0.2)
-            ends = [os.waitid(os.P_PID, each.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) for each in begun]
-            if any(end and end.si_code in (os.CLD_KILLED, os.CLD_DUMPED) for end in ends):
+            ends = [end for each in begun if (end := _end(each)) is not None]
+            if any(end < 0 for end in ends):
                 for each in begun:
                     each.kill()
                 pipe.close()
-            if any(ends):  # else all is in order, and the pool itself closes the pipe
+            if ends:  # else all is in order, and the pool itself closes the pipe
                 return
+
+
+def _end(process: Any) -> int | None:
+    """The exit code of a process, or the number of the signal that has killed it, less than 0; None if it goes on."""
+    try:  # and leave it to the pool to take note of it
+        end = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # it has done so
+        code: int | None = process.exitcode
+        return code
+    return end and (end.si_status if end.si_code == os.CLD_EXITED else -end.si_status)
 
 
 def end_processes() -> None:

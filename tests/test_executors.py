@@ -114,8 +114,9 @@ def test_a_process_that_is_killed_within_its_result_is_noticed(number: int) -> N
         made.submit(_die_within_the_result).result(10)
 
 
-@pytest.mark.parametrize("is_killed", [False, True])
-def test_only_a_process_that_was_killed_ends_the_others(is_killed: bool) -> None:
+@pytest.mark.parametrize("is_seen", [False, True], ids=["", "seen by the pool first"])
+@pytest.mark.parametrize("is_killed", [False, True], ids=["in order", "killed"])
+def test_only_a_process_that_was_killed_ends_the_others(is_killed: bool, is_seen: bool) -> None:
     """Where processes end in order, the pool is left to end by itself: it closes its own pipe, and not twice."""
     context = multiprocessing.get_context("fork")
     ended, other = (
@@ -127,6 +128,8 @@ def test_only_a_process_that_was_killed_ends_the_others(is_killed: bool) -> None
         process.start()
     if is_killed:
         ended.kill()
+    if is_seen:
+        ended.join()
     pool = SimpleNamespace(_processes={1: ended, 2: other}, _result_queue=SimpleNamespace(_writer=writer))
     _end_together(pool)
     assert writer.closed == is_killed
