@@ -299,7 +299,7 @@ def test_any_value(rule: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("ending", CHECKS)
 def test_atheris_finds_nothing(ending: str, tmp_path: Path) -> None:
     """Bytes that a fuzzer makes up, led by the branches that they reach, break no law either."""
-    effort = "-max_total_time=30" if WHOLE else "-runs=200"
+    effort = "-max_total_time=20" if WHOLE else "-runs=200"
     arguments = [ending, str(tmp_path), effort, "-max_len=400", f"-artifact_prefix={tmp_path}/"]
     program = [sys.executable, "-m", "tests.torture.fuzz", *arguments]
     done = subprocess.run(program, env=environment(), capture_output=True, timeout=120)
