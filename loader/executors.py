@@ -70,6 +70,8 @@ def processes(number: int) -> Executor:
     method = "fork" if sys.platform == "linux" else "spawn"
     pool = ProcessPoolExecutor(number, multiprocessing.get_context(method), initializer=_begin)
     pool.submit(os.getpid)  # so that they are all there before there are threads
+    if method == "fork":
+        pool._result_queue._writer.close()  # type: ignore[attr-defined] # they have it: see `_end_together`
     if hasattr(os, "waitid"):
         Thread(target=_end_together, args=(pool,), daemon=True).start()
     return pool
@@ -79,7 +81,7 @@ def _end_together(pool: Any) -> None:
     """If a process is killed, end the others, and the pool's wait for what was to come from it.
 
     The pool looks after its processes only between results: the rest of a result within which one was killed is waited
-    for for ever, as the pool itself holds open the pipe that it would have come through. And it ends the others by
+    for for ever, where the pool itself holds open the pipe that it would have come through. And it ends the others by
     SIGTERM, which they leave to their parent.
     """
     from multiprocessing.connection import wait

@@ -114,6 +114,14 @@ def test_a_process_that_is_killed_within_its_result_is_noticed(number: int) -> N
         made.submit(_die_within_the_result).result(10)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="where processes are begun one by one, the pool needs it")
+def test_the_pool_does_not_hold_open_what_its_processes_write_to() -> None:
+    """It is closed once they have it: not when one was killed, when the pool may be about to close it as well."""
+    with processes(1) as made:
+        assert made._result_queue._writer.closed  # type: ignore[attr-defined]
+        assert made.submit(max, 1, 2).result(10) == 2
+
+
 @pytest.mark.parametrize("is_seen", [False, True], ids=["", "seen by the pool first"])
 @pytest.mark.parametrize("is_killed", [False, True], ids=["in order", "killed"])
 def test_only_a_process_that_was_killed_ends_the_others(is_killed: bool, is_seen: bool) -> None:

@@ -672,6 +672,33 @@ def test_a_writer_that_begins_meanwhile_is_told(check: bool, begun: str) -> None
     assert str(report.tallies["users"].problem) == expected
 
 
+def test_a_log_beside_the_file_that_a_link_names_is_read() -> None:
+    """SQLite keeps it there, and so it is looked for there, by a verification and by a check."""
+    main(["-qq", "--rejects", "none"])
+    Path("real").mkdir()
+    for name in ("users.db", "products.db", "orders.db"):
+        Path(name).rename(f"real/{name}")
+        Path(name).symlink_to(f"real/{name}")
+    with closing(sqlite3.connect("real/users.db")) as other:
+        other.execute("UPDATE users SET email = 'none' WHERE id = 1")
+        other.commit()
+        assert [faulty for faulty in findings(verified(DATASETS)) if "users.db#1" in str(faulty)]
+        jobs = [Job(each, f"data/{each.name}.csv", f"{each.database}.db") for each in DATASETS]
+        assert loader.run(jobs, check=True).tallies["users"].counts.rejected > 1
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_told(make: Callable[[Path], None]) -> None:
+    """It is not taken for a database in which there is nothing."""
+    main(["-qq", "--rejects", "none"])
+    Path("users.db").unlink()
+    make(Path("users.db"))
+    report = verified(DATASETS)
+    problem = "users.db is not a file: move it away, or choose another directory with --into"
+    assert str(report.tallies["users"].problem) == problem
+    assert report.exit_code == 3
+
+
 def test_a_leftover_log_is_read_and_left() -> None:
     """What a killed program committed last is looked through, and neither database nor log is changed."""
     main(["-qq", "--rejects", "none"])

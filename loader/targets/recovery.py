@@ -19,6 +19,7 @@ def recover(path: Path) -> None:
     It is done here, so that one database comes after the other: SQLite takes it for a fault of the disk if one of the
     journals of a list goes while it looks for another.
     """
+    path = path.resolve()  # beside which SQLite keeps them
     if _journal(path).exists():
         _is_in_order(path)
     for listing in path.parent.glob(f"{glob.escape(path.name)}-mj*"):

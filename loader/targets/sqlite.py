@@ -182,6 +182,8 @@ class SqliteTarget:
             raise TargetError(f"{self.path.parent} cannot be made: {error.strerror}") from error
 
     def _is_there(self) -> bool:
+        if self.path.exists() and not self.path.is_file():
+            raise TargetError(f"{self.name} is not a file: move it away, or choose another directory with --into")
         return self.path.is_file() and self.path.stat().st_size > 0
 
     def _uri(self, mode: str) -> str:
@@ -206,7 +208,8 @@ class SqliteTarget:
 
     def _unlogged(self) -> tuple[int, int] | None:
         """The size of the file, and when it was written to, if it is all that has to be read."""
-        logs = [self.path.with_name(f"{self.path.name}{suffix}") for suffix in ("-wal", "-journal")]
+        real = self.path.resolve()  # beside which SQLite keeps them
+        logs = [real.with_name(f"{real.name}{suffix}") for suffix in ("-wal", "-journal")]
         if any(log.is_file() and log.stat().st_size for log in logs):
             return None
         status = os.stat(self.path)

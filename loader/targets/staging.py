@@ -170,6 +170,7 @@ class _StagedTable(SqliteTable):
     async def look(self) -> None:
         key = ", ".join(f"{quoted(each.name)} {each.kind.column}" for each in self._dataset.key_group.fields)
         await self._connection.run(f"CREATE TABLE {self._updates} ({key}, UNIQUE ({self._key}))")
+        self._seen = await self._changes()
         await super().look()
 
     async def update(self, records: Records) -> None:
@@ -179,9 +180,17 @@ class _StagedTable(SqliteTable):
             await self._write(keys, self._updates, self._key)
 
     async def let_go(self) -> None:
-        """Have the real table no longer open."""
-        if len(self._layers) > 1:
+        """Have the real database no longer open; TargetError if it has changed since it was looked at first."""
+        if (changes := await self._changes()) != self._seen:
+            raise TargetError(f"{self._connection.name}: another program has written to it meanwhile: run again")
+        if changes is not None:
             await self._connection.run("DETACH stored")
+
+    async def _changes(self) -> object:
+        """What tells what another program has written to the real database; None if it was not there."""
+        if not any(name == "stored" for _, name, _ in await self._connection.run("PRAGMA database_list")):
+            return None
+        return await self._connection.run("PRAGMA stored.data_version")
 
     async def copy(self, to: SqliteTable) -> None:
         """Write all records to another table: first those that replace others, for they may set values free."""

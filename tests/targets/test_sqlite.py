@@ -761,6 +761,17 @@ def leave_a_journal(path: Path) -> None:
     assert path.with_name(f"{path.name}-journal").stat().st_size
 
 
+def test_a_list_of_journals_is_put_away_beside_the_file_that_a_link_names(path: Path) -> None:
+    """SQLite keeps it there, and leaves it where the power went before it was removed."""
+    insert(SqliteTarget(path), A)
+    link = path.with_name("link.db")
+    link.symlink_to(path.name)
+    listing = path.with_name(f"{path.name}-mj12345678")
+    listing.write_bytes(os.fsencode(f"{path}-journal\0"))
+    insert(SqliteTarget(link), B)
+    assert not listing.exists()
+
+
 def test_a_check_does_not_read_what_was_cut_off(path: Path) -> None:
     """A transaction that another program did not finish is undone by a load, and must not be by a check."""
     insert(SqliteTarget(path), (1, "a", None, None))
