@@ -208,7 +208,7 @@ class Bounded(SqliteTarget):
             yield table
 
 
-@pytest.mark.parametrize("share", some(range(2, 100, 3), 1))
+@pytest.mark.parametrize("share", some(range(2, 96, 3), 1))
 def test_a_database_that_may_not_grow(share: int, files: Files) -> None:
     """Each database is filled up to some batch, and says that it is full; what was told is what is there."""
     most = 5 + ((files.path / "users.db").stat().st_size // 4096 - 5) * share // 100
