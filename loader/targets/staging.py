@@ -23,7 +23,7 @@ _COPIED = 8192
 """How many records are taken from where they are kept at a time."""
 
 
-def together(targets: Sequence[Target]) -> "AbstractAsyncContextManager[Staging]":
+def together(targets: Sequence[Target]) -> "AbstractAsyncContextManager[SqliteStaging]":
     """A staging of these databases; UsageError if SQLite cannot commit them together."""
     paths = {target.name: target.path for target in targets if isinstance(target, SqliteTarget)}
     if others := [target.name for target in targets if target.name not in paths]:
@@ -38,16 +38,16 @@ def together(targets: Sequence[Target]) -> "AbstractAsyncContextManager[Staging]
 
 
 @asynccontextmanager
-async def _staging(paths: Sequence[Path]) -> AsyncIterator["Staging"]:
+async def _staging(paths: Sequence[Path]) -> AsyncIterator["SqliteStaging"]:
     try:
         async with AsyncExitStack() as kept:
-            yield Staging([_StagedTarget(path, kept) for path in paths])
+            yield SqliteStaging([_StagedTarget(path, kept) for path in paths])
     finally:
         for path in paths:
             recover(path)  # what could not be put in order while a database was missing
 
 
-class Staging:
+class SqliteStaging:
     """Databases that are loaded together; `at` is the name of the one it is at work on."""
 
     def __init__(self, targets: "Sequence[_StagedTarget]") -> None:

@@ -69,10 +69,10 @@ MUTANTS: Mapping[str, Mutant] = {
         "loader.core.restoring:_draft", {"value = each.restored(kept)": "value = kept"}
     ),
     "all is committed with write-ahead logs": Mutant(
-        "loader.targets.staging:Staging._joined", {"= DELETE": "= WAL", '"delete"': '"wal"'}
+        "loader.targets.staging:SqliteStaging._joined", {"= DELETE": "= WAL", '"delete"': '"wal"'}
     ),
     "one database is committed after the other": Mutant(
-        "loader.targets.staging:Staging.commit",
+        "loader.targets.staging:SqliteStaging.commit",
         {
             "await target.store(connection, schema)": (
                 "await target.store(connection, schema); "
@@ -80,7 +80,7 @@ MUTANTS: Mapping[str, Mutant] = {
             )
         },
     ),
-    "nothing of all is synced": Mutant("loader.targets.staging:Staging._joined", {"= EXTRA": "= OFF"}),
+    "nothing of all is synced": Mutant("loader.targets.staging:SqliteStaging._joined", {"= EXTRA": "= OFF"}),
     "all is told before it is stored": Mutant(
         "loader.pipeline:_all_or_none",
         {
