@@ -10,7 +10,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -227,7 +227,7 @@ class RejectsWriter:
         try:
             match event:
                 case Rejected() if event.dataset in self._files:
-                    self._files[event.dataset].add(event.rejection)
+                    self._files[event.dataset].add(event.rejections)
                 case Opened():
                     form = next(iter(event.formats)) if len(event.formats) == 1 else MIXED
                     path = self._directory / f"{event.dataset}.{form}"
@@ -282,21 +282,21 @@ class _RejectsFile:
         self._form, self._columns = form, (*columns, "_line", "_source", "_reasons")
         self._whole: WholeFile | None = None
 
-    def add(self, rejection: Rejection) -> None:
+    def add(self, rejections: Sequence[Rejection]) -> None:
         if self._whole is None:
             make_directory(self.path.parent)
             self._whole = WholeFile(self.path)
             self._whole.file.write(self._mark + self._form.head(self._columns))
-        if "_raw" in rejection.values and self._form.widen and "_raw" not in self._columns:
+        if self._form.widen and "_raw" not in self._columns and any("_raw" in each.values for each in rejections):
             self._columns = (*self._columns, "_raw")
             narrow, self._whole = self._whole, WholeFile(self.path)
             self._whole.file.write(self._mark)
             narrow.file.seek(len(self._mark))
             self._form.widen(narrow.file, self._whole.file)
             narrow.discard()
-        text = self._form.row(_members(rejection), self._columns)
+        text = self._form.between.join(self._form.rows(rejections, self._columns))
         self._whole.file.write(self._form.between + text if self.rows else text)
-        self.rows += 1
+        self.rows += len(rejections)
 
     def complete(self) -> None:
         if self._whole:
@@ -326,7 +326,7 @@ class _Form:
     """How rejected rows are written in a format; `widen` copies rows that lack the column `_raw`."""
 
     head: Callable[[Sequence[str]], bytes]
-    row: Callable[[dict[str, Any], Sequence[str]], bytes]
+    rows: Callable[[Sequence[Rejection], Sequence[str]], Iterable[bytes]]
     widen: Callable[[IO[bytes], IO[bytes]], None] | None = None
     between: bytes = b""
     tail: bytes = b""
@@ -337,39 +337,50 @@ def _csv_form(delimiter: str) -> _Form:
     # with CR in the end of the line, so that a CR in a cell is quoted
     writer = csv.writer(SimpleNamespace(write=written.append), delimiter=delimiter, lineterminator="\r\n")
 
-    def line(cells: Iterable[object]) -> bytes:
-        writer.writerow(cells)
-        return written.pop().removesuffix("\r\n").encode(errors="surrogateescape") + b"\n"
+    def lines(cells: Iterable[Iterable[object]]) -> bytes:
+        written.clear()
+        writer.writerows(cells)
+        return "".join([f"{line[:-2]}\n" for line in written]).encode(errors="surrogateescape")
 
-    def row(members: dict[str, Any], columns: Sequence[str]) -> bytes:
-        members["_reasons"] = "; ".join(members["_reasons"])
-        return line(map(members.get, columns))
+    def rows(rejections: Sequence[Rejection], columns: Sequence[str]) -> Iterable[bytes]:
+        own = columns.index("_line")
+        yield lines([_cells(each, columns[:own], columns[own:]) for each in rejections])
 
     def widen(narrow: IO[bytes], wide: IO[bytes]) -> None:
         csv.field_size_limit(max(csv.field_size_limit(), MAX_REJECT))
         text = io.TextIOWrapper(narrow, encoding="utf-8", errors="surrogateescape", newline="")
         rows = csv.reader(text, delimiter=delimiter)
-        wide.write(line([*next(rows), "_raw"]))
-        wide.writelines(line([*row, ""]) for row in rows)
+        wide.write(lines([[*next(rows), "_raw"]]))
+        wide.writelines(lines([[*row, ""]]) for row in rows)
         text.detach()
 
-    return _Form(line, row, widen)
+    return _Form(lambda columns: lines([columns]), rows, widen)
 
 
-def _json_members(members: Mapping[str, Any], _columns: Sequence[str]) -> bytes:
-    try:
-        return orjson.dumps(members, lambda number: orjson.Fragment(str(number)), orjson.OPT_PASSTHROUGH_SUBCLASS)
-    except TypeError:  # bytes that are no UTF-8, which only the text of an unreadable row holds
-        return json.dumps(members).encode()
+def _cells(rejection: Rejection, columns: Sequence[str], own: Sequence[str]) -> list[object]:
+    """What a rejects file of CSV holds of a row, as `_members` has it; in the end, `own` may hold `_raw`."""
+    values, place = rejection.values, rejection.place
+    raw = values.get("_raw")
+    cells = [*map(({} if "_raw" in values else values).get, columns), place.line, place.source]
+    cells.append("; ".join(map(str, rejection.reasons)))
+    return [*cells, raw] if own[-1] == "_raw" else cells
+
+
+def _json_rows(rejections: Sequence[Rejection], _columns: Sequence[str]) -> Iterator[bytes]:
+    for members in map(_members, rejections):
+        try:
+            yield orjson.dumps(members, lambda number: orjson.Fragment(str(number)), orjson.OPT_PASSTHROUGH_SUBCLASS)
+        except TypeError:  # bytes that are no UTF-8, which only the text of an unreadable row holds
+            yield json.dumps(members).encode()
 
 
 def _forms(delimiter: str) -> dict[str, _Form]:
     """How rejected rows are written, by the format of their source; `delimiter` is that of CSV."""
-    lines = _Form(lambda columns: b"", lambda members, columns: _json_members(members, columns) + b"\n")
+    lines = _Form(lambda columns: b"", _json_rows, between=b"\n", tail=b"\n")
     return {
         "csv": _csv_form(delimiter),
         "tsv": _csv_form("\t"),
-        "json": _Form(lambda columns: b"[\n", _json_members, between=b",\n", tail=b"\n]\n"),
+        "json": _Form(lambda columns: b"[\n", _json_rows, between=b",\n", tail=b"\n]\n"),
         "ndjson": lines,
         "jsonl": lines,
     }

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import AsyncExitStack, aclosing, suppress
-from itertools import chain
+from itertools import chain, islice
 from math import inf
 from pathlib import Path
 from time import monotonic
@@ -30,7 +30,7 @@ from loader.core.fields import Group
 from loader.core.judging import Absent, Refusal, Verdict, claims, judge, suspects
 from loader.core.keys import KeySet
 from loader.core.limits import RejectLimit
-from loader.core.records import Batch, Block, Cause, Place, Reader, Records, Rejection
+from loader.core.records import Batch, Block, Cause, Place, Reader, Records, Rejection, without
 from loader.core.report import Report, Tally
 from loader.executors import Here, Turns
 from loader.ledger import Ledger
@@ -260,19 +260,16 @@ class _Portion:
 
     def place(self, line: int) -> Place:
         """Where the row of a line stands, or stood at first."""
-        return self._place(line, self.batch.row_at(line))
-
-    def _place(self, line: int, row: int) -> Place:
         if origin := self.batch.origins.get(line):
             return Place(*origin)
-        return Place(self.source.name, line if self.source.numbered else None, self.rows_before + row + 1)
+        row = self.rows_before + self.batch.row_at(line) + 1
+        return Place(self.source.name, line if self.source.numbered else None, row)
 
     def rejections(self, refusals: Sequence[Refusal]) -> Iterator[Rejection]:
         """The refused rows, as they stand in their source."""
-        rows = [self.batch.row_at(refusal.line) for refusal in refusals]
-        cells = self.reader.values(self.block, map(self.batch.span, rows))
-        for refusal, row, values in zip(refusals, rows, cells, strict=True):
-            yield Rejection(self._place(refusal.line, row), values, refusal.reasons)
+        cells = self.reader.values(self.block, self.batch.spans([refusal.line for refusal in refusals]))
+        for refusal, values in zip(refusals, cells, strict=True):
+            yield Rejection(self.place(refusal.line), values, refusal.reasons)
 
 
 @frozen
@@ -532,6 +529,10 @@ class _Lane:
         self._pending -= len(parsed.batch)
         self._rejected += len(stored.refusals)
         self._tell(Committed(self._dataset.name, stored.inserted, stored.updated, stored.unchanged))
+        for refusal in stored.refusals if self._ledger.room else ():
+            if refusal.key is not None:
+                place = portion.place(refusal.line)
+                self._ledger.reject(Cause(self._dataset.name, refusal.key, place, refusal.reasons[0]))
         if stored.refusals:
             self._telling = asyncio.ensure_future(self._tell_of(stored.refusals, portion, self._telling))
         if excess:
@@ -543,13 +544,10 @@ class _Lane:
         """Tell of rejections, after those before them; meanwhile the database is at work on the next batch."""
         if before:
             await before
-        for number, (refusal, rejection) in enumerate(zip(refusals, portion.rejections(refusals), strict=True), 1):
-            if refusal.key is not None and self._ledger.room:
-                cause = Cause(self._dataset.name, refusal.key, rejection.place, rejection.reasons[0])
-                self._ledger.reject(cause)
-            self._tell(Rejected(self._dataset.name, rejection))
-            if number % _TOLD_AT_ONCE == 0:
-                await asyncio.sleep(0)
+        rejections = portion.rejections(refusals)
+        while some := list(islice(rejections, _TOLD_AT_ONCE)):
+            self._tell(Rejected(self._dataset.name, some))
+            await asyncio.sleep(0)
 
     async def _all_told(self) -> None:
         if self._telling:
@@ -568,13 +566,12 @@ class _Lane:
             differing = await table.differing(records) if table.had_records else None
             doubted = suspects(dataset, parsed, absent, committed)
             if differing is None:
-                free = records.without(sorted(doubted))
+                positions, free = without(range(len(records)), sorted(doubted)), records.without(sorted(doubted))
             else:
-                free = records.only([at for at in differing if at not in doubted])
-            if held := await table.insert_free(free):
-                among = range(len(records)) if differing is None else differing
-                others = [at for at in among if at not in doubted]
-                doubted.update(others[at] for at in held)
+                positions = [at for at in differing if at not in doubted]
+                free = records.only(positions)
+            held = await table.insert_free(free)
+            doubted.update(positions[at] for at in held)
             if doubted or batch.drafts:
                 wanted = claims(dataset, batch, doubted, None if table.had_records else committed)
                 stored = await table.find(wanted)

@@ -1,7 +1,7 @@
 """The verification of what is stored: all databases are looked through at the same time, and nothing is written."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from time import monotonic
 
@@ -13,7 +13,7 @@ from loader.core.errors import LoaderError, TargetError, UpstreamError, UsageErr
 from loader.core.events import Closed, Committed, Observer, Opened, Read, Rejected, Status
 from loader.core.fields import Group
 from loader.core.judging import Absent, named
-from loader.core.records import Batch, Place, Rejection
+from loader.core.records import Batch, Place, Reason, Record, Rejection
 from loader.core.report import Report
 from loader.core.restoring import by_names, faults, restored
 from loader.core.values import shortened
@@ -92,12 +92,15 @@ class _Walk:
                 found = faults(dataset, batch, await self._absent(batch, upstream), contests)
                 self._tell(Read(dataset.name, len(records), before + len(records)))
                 self._tell(Committed(dataset.name, 0, 0, len(records) - len(found)))
-                for line, reasons in found.items():
-                    record = records[line - before - 1]
-                    place = Place(self._target.name, None, line, shortened(named(dataset.key_group.of(record))))
-                    values = dict(zip(dataset.names, record, strict=True))
-                    self._tell(Rejected(dataset.name, Rejection(place, values, tuple(reasons))))
+                if found:
+                    rejections = [self._rejection(line, records[line - before - 1], found[line]) for line in found]
+                    self._tell(Rejected(dataset.name, rejections))
                 before += len(records)
+
+    def _rejection(self, line: int, record: Record, reasons: Sequence[Reason]) -> Rejection:
+        key = shortened(named(self._dataset.key_group.of(record)))
+        values = dict(zip(self._dataset.names, record, strict=True))
+        return Rejection(Place(self._target.name, None, line, key), values, tuple(reasons))
 
     async def _upstream(self, name: str, stack: AsyncExitStack) -> Lookup:
         job = self._jobs[name]

@@ -80,7 +80,7 @@ class LiveView:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Rejected):
-            self._latest.append((event.dataset, event.rejection))
+            self._latest.extend((event.dataset, each) for each in event.rejections[-LATEST:])
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -203,11 +203,12 @@ class PlainView:
                 self._last[event.dataset] = monotonic()
                 self._say(f"{event.dataset}: {_counts(tally, self._report)}")
             case Rejected():
-                self._rejects += 1
-                if self._rejects <= FEW_REJECTS:
-                    reasons = "; ".join(f"{each.code}  {_field_and_message(each)}" for each in event.rejection.reasons)
-                    self._say(f"{event.rejection.place}  {reasons}")
-                elif self._rejects == FEW_REJECTS + 1:
+                left = FEW_REJECTS - self._rejects
+                self._rejects += len(event.rejections)
+                for rejection in event.rejections[: max(left, 0)]:
+                    reasons = "; ".join(f"{each.code}  {_field_and_message(each)}" for each in rejection.reasons)
+                    self._say(f"{rejection.place}  {reasons}")
+                if 0 <= left < len(event.rejections):
                     self._say(f"further {_rejects(self._report)} are not shown here")
             case Closed():
                 self._say(f"{event.dataset}: {event.status}, {_counts(tally, self._report)}")

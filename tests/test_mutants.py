@@ -88,7 +88,7 @@ class Mutant:
                 patch.setattr(owner, self.function, found[self.function])
 
 
-_FREE = "        if held := await table.insert_free(free):\n"
+_FREE = "        held = await table.insert_free(free)\n"
 _INSERT = "            await table.insert(Records.of(verdict.inserts))\n"
 _TELL = "        self._tell(Committed(dataset.name, len(free) - len(held) + len(verdict.inserts), 0, 0))\n"
 

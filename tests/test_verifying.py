@@ -861,7 +861,8 @@ def test_it_can_be_watched_from_python() -> None:
     assert (report.status, report.exit_code) == ("rejects", 1)
     assert isinstance(events[0], Opened)
     assert (events[0].size, events[0].columns) == (8, ("id", "name", "email"))
-    assert [str(each.rejection.place) for each in events if isinstance(each, Rejected)] == ["users.db#3", "users.db#9"]
+    [told] = [each.rejections for each in events if isinstance(each, Rejected)]
+    assert [str(each.place) for each in told] == ["users.db#3", "users.db#9"]
     assert isinstance(events[-1], Closed)
     with pytest.raises(UsageError, match="there is no dataset 'customers'"):
         verified(DATASETS, names=["customers"])

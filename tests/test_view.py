@@ -34,7 +34,7 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rejected(dataset: str, line: int, *reasons: Reason, source: str = "") -> Rejected:
-    return Rejected(dataset, Rejection(Place(source or f"data/{dataset}.csv", line, line - 1), {}, reasons))
+    return Rejected(dataset, [Rejection(Place(source or f"data/{dataset}.csv", line, line - 1), {}, reasons)])
 
 
 BOB = Reason("constraint-error", "email", "not an e-mail address: 'bob@'")
@@ -169,6 +169,15 @@ def test_at_40_columns() -> None:
     assert lines[-2].startswith("orders.csv:9")
 
 
+def test_the_latest_rejects_are_shown() -> None:
+    """Of many that are told at once, the last are the latest."""
+    each = [rejected("users", line, BOB).rejections[0] for line in range(2, 102)]
+    lines = frame(80, [*START, Rejected("users", each[:50]), Rejected("users", each[50:])])
+    assert [line.split()[0] for line in lines if "constraint-error" in line] == [
+        f"users.csv:{at}" for at in range(97, 102)
+    ]
+
+
 def test_before_anything_happened() -> None:
     """At first there are noughts, and no rejects."""
     lines = frame(80, [])
@@ -292,12 +301,21 @@ def test_plain_lines_tell_what_happens() -> None:
     assert "\x1b" not in "".join(lines)
 
 
-def test_plain_lines_end_after_twenty_rejects() -> None:
-    """Of many rejects the first 20 are shown, and one line says that there are more."""
-    lines = plain([*START, *(rejected("users", line, BOB) for line in range(2, 102))])
-    assert sum("constraint-error" in line for line in lines) == 20
+@pytest.mark.parametrize("at_once", [1, 7, 10, 20, 64])
+def test_plain_lines_end_after_twenty_rejects(at_once: int) -> None:
+    """Of many rejects the first 20 are shown, and one line says that there are more, however many are told at once."""
+    each = [rejected("users", line, BOB).rejections[0] for line in range(2, 102)]
+    lines = plain([*START, *(Rejected("users", each[at : at + at_once]) for at in range(0, 100, at_once))])
+    shown = [line for line in lines if "constraint-error" in line]
+    assert [line.split()[0] for line in shown] == [f"data/users.csv:{line}" for line in range(2, 22)]
     assert lines[-1] == "further rejects are not shown here"
     assert len(lines) == 23
+
+
+def test_twenty_rejects_are_all() -> None:
+    """If there are no more than 20, none is said to be hidden."""
+    each = [rejected("users", line, BOB).rejections[0] for line in range(2, 22)]
+    assert len(plain([*START, Rejected("users", each[:15]), Rejected("users", each[15:])])) == 22
 
 
 def test_plain_lines_count_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

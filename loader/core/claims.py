@@ -1,8 +1,6 @@
 """What the rows of a batch want alone and what they refer to, worked out where they are parsed."""
 
-from collections.abc import Collection, Container, Iterator, Sequence
-from itertools import compress, count
-from operator import ne
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from typing import Self
 
 from attrs import frozen
@@ -12,6 +10,8 @@ from loader.core.fields import Group
 from loader.core.keys import KeySet
 from loader.core.parsing import parse
 from loader.core.records import Batch, Block, Reader
+
+_PART = 64
 
 
 @frozen
@@ -54,22 +54,22 @@ def contested(dataset: Dataset, batch: Batch, keys: KeySet) -> list[int]:
     for group in dataset.claim_groups:
         values = group.folded(group.of_all(batch.records))
         different: Collection[object] = keys if group is dataset.key_group else set(values)
-        found.update(among(values, {each for each in group.folded(group.of_drafts(batch.drafts)) if each in different}))
+        shared = {each for each in group.folded(group.of_drafts(batch.drafts)) if each in different}
         if len(different) < len(values):
-            found.update(_repeated(values))
+            shared |= _repeated(values)
+        found.update(among(values, shared))
     return sorted(found)
 
 
-def among(values: Sequence[object], some: Container[object]) -> Iterator[int]:
-    """The positions of those values that are among some others."""
-    if some:
-        yield from compress(count(), map(some.__contains__, values))
+def among(values: Sequence[object], some: Set[object]) -> Iterator[int]:
+    """The positions of those values that are among some others; these are few, so that most parts have none."""
+    for start in range(0, len(values), _PART) if some else ():
+        part = values[start : start + _PART]
+        if not some.isdisjoint(part):
+            yield from (at for at, value in enumerate(part, start) if value in some)
 
 
-def _repeated(values: Sequence[object]) -> Iterator[int]:
-    """The positions of the values that stand there more than once, but for None."""
-    last = dict(zip(values, count(), strict=False))
-    for at in compress(count(), map(ne, map(last.__getitem__, values), count())):
-        if values[at] is not None:
-            yield at
-            yield last[values[at]]
+def _repeated(values: Iterable[object]) -> set[object]:
+    """The values that stand there more than once, but for None."""
+    seen: set[object] = {None}
+    return {value for value in values if value in seen or seen.add(value)} - {None}  # type: ignore[func-returns-value]

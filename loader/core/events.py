@@ -1,6 +1,6 @@
 """What is told of a load while it runs: facts, each after it happened."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from attrs import frozen
@@ -54,10 +54,10 @@ class Committed:
 
 @frozen
 class Rejected:
-    """A record was rejected."""
+    """Some records were rejected, which are told in the order of the source."""
 
     dataset: str
-    rejection: Rejection
+    rejections: Sequence[Rejection]
 
 
 @frozen

@@ -59,7 +59,7 @@ def suspects(dataset: Dataset, parsed: Parsed, absent: Mapping[Group, Absent], c
     records = parsed.batch.records
     found = {*parsed.contested, *among(dataset.key_group.of_all(records), set(parsed.keys & committed))}
     for group, missing in absent.items():
-        found.update(among(group.of_all(records), missing.keys))
+        found.update(among(group.of_all(records), set(missing.keys)))
     return found
 
 
@@ -99,19 +99,23 @@ def judge(
     held = _Held(dataset, stored, committed)
     rows = _rows(dataset, batch, suspects)
     earlier = _Earlier(dataset, batch, held, rows, place, max((each.room for each in absent.values()), default=0))
+    dangling = [_Dangling(group, missing, earlier) for group, missing in absent.items()]
     for row in rows:
         holder = held.records.get(row.key)
         is_stored = row.record is not None and row.record == holder
-        reasons = [*row.reasons, *_dangling(row, absent, earlier, is_stored)]
+        reasons = [*row.reasons]
+        for look in dangling:
+            reasons += look(row, is_stored)
         if is_stored and not reasons:
             verdict.unchanged += 1
             held.ours.add(row.key)
             continue
-        replaces = update and holder is not None and not held.in_this_run(row.key)
-        contests = list(_contests(dataset, row, held, may_replace=replaces))
-        if reasons or any(held.in_this_run(contest.holder) for contest in contests):
-            contests = [contest for contest in contests if held.in_this_run(contest.holder)]
-        reasons += contests
+        if holder is not None or held.unique:
+            replaces = update and holder is not None and not held.in_this_run(row.key)
+            contests = list(_contests(dataset, row, held, may_replace=replaces))
+            if reasons or any(held.in_this_run(contest.holder) for contest in contests):
+                contests = [contest for contest in contests if held.in_this_run(contest.holder)]
+            reasons += contests
         if reasons or row.record is None:
             refusal = Refusal(row.line, row.key, tuple(reasons))
             verdict.refusals.append(refusal)
@@ -210,18 +214,30 @@ class _Earlier:
         )
 
 
-def _dangling(row: _Row, absent: Mapping[Group, Absent], earlier: _Earlier, is_stored: bool) -> Iterator[Reason]:
-    for group, missing in absent.items():
-        value = group.of(row.values)
-        if value in missing.keys and not (missing.among_rows and (is_stored or earlier.accepted(value, row.line))):
-            cause = missing.keys[value]
-            message = f"no {missing.singular} {named(value)}"
-            if missing.among_rows:
-                cause = cause or earlier.cause(value)
-                message += " in an earlier row"
-            if cause is not None:
-                message += f": {cause.place} was rejected ({cause.reason})"
-            yield Reason("foreign-key", group.name, shortened(message), value, cause=cause)
+class _Dangling:
+    """What a reference names in vain: the reason to refuse a row, told once for each key."""
+
+    def __init__(self, group: Group, missing: Absent, earlier: _Earlier) -> None:
+        self._group, self._missing, self._earlier = group, missing, earlier
+        self._told: dict[object, Reason] = {}
+
+    def __call__(self, row: _Row, is_stored: bool) -> Iterable[Reason]:
+        value = self._group.of(row.values)
+        if value in self._told:
+            return (self._told[value],)
+        if value not in self._missing.keys:
+            return ()
+        if not self._missing.among_rows:
+            reason = self._told[value] = self._reason(value, self._missing.keys[value])
+            return (reason,)
+        if is_stored or self._earlier.accepted(value, row.line):
+            return ()
+        return (self._reason(value, self._missing.keys[value] or self._earlier.cause(value), " in an earlier row"),)
+
+    def _reason(self, value: object, cause: Cause | None, where: str = "") -> Reason:
+        because = f": {cause.place} was rejected ({cause.reason})" if cause else ""
+        message = f"no {self._missing.singular} {named(value)}{where}{because}"
+        return Reason("foreign-key", self._group.name, shortened(message), value, cause=cause)
 
 
 def _contests(dataset: Dataset, row: _Row, held: _Held, may_replace: bool) -> Iterator[Reason]:

@@ -14,9 +14,12 @@ class KeySet:
 
     def __init__(self, keys: Iterable[Any] = ()) -> None:
         self._others: set[object] = set()
-        is_plain = isinstance(keys, array)
+        if isinstance(keys, array):
+            self._bits = BitMap64(array("Q", keys.tobytes()))
+            if not self._bits or self._bits.max() < 2**63:  # else some are below 0
+                return
         keys = keys if isinstance(keys, list) else list(keys)
-        types = {int} if is_plain else set(map(type, keys))
+        types = set(map(type, keys))
         if types <= {int}:
             with suppress(OverflowError):  # for what is below 0
                 self._bits = BitMap64(keys)

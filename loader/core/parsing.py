@@ -4,7 +4,8 @@
 model is asked about the others, and a row that it refuses is gone through field by field, to name all that is wrong.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, starmap
 from operator import attrgetter
@@ -19,7 +20,7 @@ from loader.core.records import Batch, Block, Draft, Reader, Reason, Record, Rec
 from loader.core.values import shortened
 
 _PART = 64
-_A_FEW = 4
+_A_FEW = 8
 
 Column = Sequence[object]
 
@@ -29,10 +30,11 @@ def parse(dataset: Dataset, reader: Reader, block: Block) -> Batch:
     dataset = dataset.held if block.made else dataset
     rows = reader.rows(block)
     unread: set[int] = set()
-    read = Records([_read(each, cells, unread) for each, cells in zip(dataset.loaded, rows.columns, strict=False)])
-    there, read = without(range(len(rows.lines)), sorted(unread)), read.without(sorted(unread))
+    read = [_read(each, cells, unread) for each, cells in zip(dataset.loaded, rows.columns, strict=False)]
+    there = without(range(len(rows.lines)), sorted(unread))
+    columns = [_as_array(without(column, sorted(unread))) for column in read]
     refused: set[int] = set()
-    records = _checked(dataset, read.columns, refused) if dataset.checks else _built(dataset, read.columns, refused)
+    records = _checked(dataset, columns, refused) if dataset.checks else _built(dataset, columns, refused)
     refused_at = sorted([*unread, *(there[at] for at in refused)])
     drafts = [_draft(dataset, each.line, each.cells, each.reasons) for each in rows.misfits]
     for at in refused_at:
@@ -45,15 +47,19 @@ def parse(dataset: Dataset, reader: Reader, block: Block) -> Batch:
 def _in_parts(
     column: Column, together: Callable[[Column], Column | None], singly: Callable[[int, Any], object], start: int = 0
 ) -> Column:
-    """What `together` makes of a column or, where it is not sure, of parts of it; of the last few values, `singly`."""
+    """What `together` makes of a column or, where it is not sure, of parts of it; of a single one, `singly`."""
     found = together(column)
     if found is not None:
         return found
-    if len(column) <= _A_FEW:
-        return [singly(at, value) for at, value in enumerate(column, start)]
-    size = _PART if len(column) > 2 * _PART else len(column) // 2
-    parts = range(0, len(column), size)
-    return list(chain.from_iterable(_in_parts(column[at : at + size], together, singly, start + at) for at in parts))
+    if len(column) == 1:
+        return [singly(start, column[0])]
+    return list(chain.from_iterable(_in_parts(part, together, singly, start + at) for at, part in _parts(column)))
+
+
+def _parts(column: Column) -> Iterator[tuple[int, Column]]:
+    """Parts of a column, with where they begin."""
+    size = _PART if len(column) > _PART else _A_FEW if len(column) > _A_FEW else 1
+    return ((at, column[at : at + size]) for at in range(0, len(column), size))
 
 
 def _read(one: Field, cells: Column, unread: set[int]) -> Column:
@@ -72,39 +78,39 @@ def _read(one: Field, cells: Column, unread: set[int]) -> Column:
 def _checked(dataset: Dataset, columns: Sequence[Column], refused: set[int]) -> Records:
     """What the database keeps of each row, by the checks of its columns; of a row in doubt, by its model."""
     doubtful: set[int] = set()
-    stored = [
-        _store(each, check, values, doubtful)
-        for each, check, values in zip(dataset.fields, dataset.checks or (), columns, strict=False)
-    ]
+    stored = []
+    for each, check, values in zip(dataset.fields, dataset.checks or (), columns, strict=False):
+        doubtful.update(_unsure(check, values))
+        stored.append(_in_parts(values, each.store_all, lambda at, _: doubtful.add(at)))
     beyond_doubt = {}
-    for at in doubtful:
+    for row in doubtful:
         try:
-            beyond_doubt[at] = dataset.stored(dataset.construct(*(values[at] for values in columns)))
+            beyond_doubt[row] = dataset.stored(dataset.construct(*(values[row] for values in columns)))
         except Exception:  # whatever a model raises is its refusal
-            refused.add(at)
-    if beyond_doubt:
-        lists = [list(column) for column in stored]
-        for at, record in beyond_doubt.items():
-            for column, value in zip(lists, record, strict=True):
-                column[at] = value
-        return Records(lists)
+            refused.add(row)
+    for at, each in enumerate(dataset.fields if beyond_doubt else ()):
+        if not each.kind.as_is:
+            stored[at] = column = list(stored[at])
+            for row, record in beyond_doubt.items():
+                column[row] = record[at]
     return Records(stored)
 
 
-def _store(one: Field, check: Check, values: Column, doubtful: set[int]) -> Column:
-    """What the database keeps of a column, with None for what is in doubt."""
+def _unsure(check: Check, values: Column, start: int = 0) -> Iterator[int]:
+    """The positions of the values that a check is not sure of."""
+    if len(values) == 1:
+        yield from () if is_sure(check, values) else (start,)
+    elif not is_sure(check, values):
+        for at, part in _parts(values):
+            yield from _unsure(check, part, start + at)
 
-    def together(values: Column) -> Column | None:
-        return one.store_all(values) if is_sure(check, values) else None
 
-    def singly(at: int, value: object) -> object:
-        stored = together([value])
-        if stored is None:
-            doubtful.add(at)
-            return None
-        return stored[0]
-
-    return _in_parts(values, together, singly)
+def _as_array(values: Column) -> Column:
+    """Integers as an array of 64 bits each, as most columns of them are read."""
+    if isinstance(values, list) and values and type(values[0]) is int and set(map(type, values)) == {int}:
+        with suppress(OverflowError):
+            return array("q", values)
+    return values
 
 
 def _built(dataset: Dataset, columns: Sequence[Column], refused: set[int]) -> Records:
@@ -139,7 +145,7 @@ def _draft(dataset: Dataset, line: int, cells: Mapping[str, object], reasons: Se
         if each.column in cells or not each.attribute.init or (each.optional and each.column not in lacking):
             cell = cells.get(each.column)
             is_empty = cell is None or cell == ""
-            if fault := _fault(each, each.is_derived and bool(found), fill, each, instance, cell):
+            if fault := _fault(each, bool(found) and each.is_derived, fill, each, instance, cell):
                 message = "must have a value" if is_empty and not each.optional else fault
                 found.append(Reason("constraint-error" if is_empty else "type-error", each.column, message, cell))
 

@@ -1,13 +1,13 @@
 """What flows from a source to a target: blocks of bytes, batches of records, and the rows that were refused."""
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import Any, Literal, Protocol, Self, overload
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 MAX_ROW = 2**20
 """How many bytes a row may have."""
@@ -69,7 +69,7 @@ class Place:
 
 
 def _in_short(reason: "Reason") -> "Reason":
-    return evolve(reason, value=None, cause=None)
+    return Reason(reason.code, reason.field, reason.message, holder=reason.holder)
 
 
 @frozen
@@ -100,6 +100,9 @@ class Reason:
     holder: object = None
     cause: Cause | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:  # quicker than the state of an instance
+        return Reason, (self.code, self.field, self.message, self.value, self.holder, self.cause)
+
     def __str__(self) -> str:
         return f"{self.code}: {self.field} {self.message}" if self.field else f"{self.code}: {self.message}"
 
@@ -124,20 +127,75 @@ class Draft:
     reasons: tuple[Reason, ...]
     values: Mapping[int, object]
 
+    def __reduce__(self) -> tuple[Any, ...]:  # quicker than the state of an instance
+        return Draft, (self.line, self.reasons, self.values)
+
+
+@frozen
+class Gapped(Sequence[int]):
+    """A range but for some of its members, whose positions in it are `gaps`."""
+
+    whole: range
+    gaps: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.whole) - len(self.gaps)
+
+    @overload
+    def __getitem__(self, at: int) -> int: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[int]: ...
+    def __getitem__(self, at: int | slice) -> int | Sequence[int]:
+        if isinstance(at, slice):
+            return [self[each] for each in range(*at.indices(len(self)))]
+        return self.whole[self._position(at if at >= 0 else at + len(self))]
+
+    def __iter__(self) -> Iterator[int]:
+        ends = zip([-1, *self.gaps], [*self.gaps, None], strict=True)
+        return chain.from_iterable(self.whole[before + 1 : end] for before, end in ends)
+
+    def without(self, positions: Collection[int]) -> "Gapped":
+        """The same but for more, which stand at some positions."""
+        return Gapped(self.whole, sorted([*self.gaps, *map(self._position, positions)]))
+
+    def _position(self, at: int) -> int:
+        """Where in the range a member stands."""
+        return at + bisect_right(self._members_before, at)
+
+    @cached_property
+    def _members_before(self) -> list[int]:
+        """How many members stand before each gap."""
+        return [gap - number for number, gap in enumerate(self.gaps)]
+
 
 def without(column: Sequence[Any], positions: Collection[int]) -> Sequence[Any]:
     """A column but for the values at some positions, which are in order."""
     if not positions:
         return column
-    whole: Any = (
-        array("q", column) if isinstance(column, range) else list(column) if isinstance(column, tuple) else column
-    )
+    if isinstance(column, range | Gapped):
+        return (column if isinstance(column, Gapped) else Gapped(column, ())).without(positions)
+    whole: Any = list(column) if isinstance(column, tuple) else column
     left, start = whole[:0], 0
     for at in positions:
         left += whole[start:at]
         start = at + 1
     left += whole[start:]
     return left  # type: ignore[no-any-return]
+
+
+def _joined(column: Sequence[Any]) -> Sequence[Any]:
+    """A column of texts of one line each, as these lines; any other as it is."""
+    if not column or not isinstance(column[0], str):
+        return column
+    try:
+        text = "\n".join(column)
+    except TypeError:  # some are None
+        return column
+    return text if text.count("\n") == len(column) - 1 else column
+
+
+def _divided(type_: type["Records"], columns: Sequence[Sequence[Any]]) -> "Records":
+    return type_([column.split("\n") if isinstance(column, str) else column for column in columns])
 
 
 Record = tuple[object, ...]
@@ -153,6 +211,10 @@ class Records(Sequence[Record]):
     @classmethod
     def of(cls, records: Iterable[Record]) -> Self:
         return cls(list(zip(*records, strict=True)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle a column of text as one text, where that is no other's."""
+        return _divided, (type(self), [_joined(column) for column in self.columns])
 
     def __len__(self) -> int:
         return len(self.columns[0]) if self.columns else 0
@@ -212,12 +274,18 @@ class Batch:
 
     def row_at(self, line: int) -> int:
         """How many rows stand before a line."""
-        return bisect_left(self._starts, line)
+        starts = self._starts
+        if isinstance(starts, range):
+            return min(max(line - starts.start, 0), len(starts))
+        return bisect_left(starts, line)
 
-    def span(self, row: int) -> Span:
-        """The lines of a row, of which so many stand before it."""
-        line, *following = self._starts[row : row + 2]
-        return line, following[0] if following else None
+    def spans(self, lines: Sequence[int]) -> Iterator[Span]:
+        """The lines of the rows that begin at some lines."""
+        starts = self._starts
+        if isinstance(starts, range):
+            return zip(lines, [line + 1 if line < starts[-1] else None for line in lines], strict=True)
+        rows = [bisect_left(starts, line) + 1 for line in lines]
+        return zip(lines, [starts[row] if row < len(starts) else None for row in rows], strict=True)
 
     @cached_property
     def _starts(self) -> Sequence[int]:

@@ -1,7 +1,8 @@
 """The fold of a run's events: how many records met which end, why rows were rejected, and what follows for the run."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Literal, assert_never
@@ -81,7 +82,7 @@ class Tally:
     def fold(self, event: Event) -> None:
         match event:
             case Rejected():
-                self._reject(event.rejection)
+                self._reject(event.rejections)
             case Opened():
                 self.size = event.size
             case Read():
@@ -100,20 +101,24 @@ class Tally:
             case _:
                 assert_never(event)
 
-    def _reject(self, rejection: Rejection) -> None:
-        self.counts.rejected += 1
-        if len(self.rejections) < KEPT_REJECTIONS:
-            self.rejections.append(_shortened(rejection))
-        for reason in rejection.reasons:
-            why = self.whys.get((reason.code, reason.field))
-            if why is None:
-                field = reason.field if len(self.whys) < KEPT_WHYS else None
-                why = self.whys.setdefault((reason.code, field), Why(0, rejection.place))
-            why.count += 1
+    def _reject(self, rejections: Sequence[Rejection]) -> None:
+        self.counts.rejected += len(rejections)
+        self.rejections += map(_shortened, rejections[: KEPT_REJECTIONS - len(self.rejections)])
+        for rejection in rejections:
+            for reason in rejection.reasons:
+                why = self.whys.get((reason.code, reason.field))
+                if why is None:
+                    field = reason.field if len(self.whys) < KEPT_WHYS else None
+                    why = self.whys.setdefault((reason.code, field), Why(0, rejection.place))
+                why.count += 1
 
 
 def _shortened(rejection: Rejection) -> Rejection:
     """The rejection without the rest of what is too long to be kept in memory."""
+    with suppress(TypeError):  # not all cells are text
+        cells = "".join([*rejection.values, *rejection.values.values()])  # type: ignore[list-item]
+        if len(cells) + sum(len(str(reason.value)) for reason in rejection.reasons) <= KEPT_TEXT:
+            return rejection
     values: dict[str, object] = {}
     length = 0
     for name, value in rejection.values.items():

@@ -10,7 +10,7 @@ import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property, partial
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 from attrs import Factory, define, frozen
@@ -131,14 +131,14 @@ class CsvReader:
             return None
         count = block.data.count(b"\n")
         cells = text.replace("\n", f"{self.delimiter}\n{self.delimiter}").split(self.delimiter)
-        columns = self._columns(cells, "\n", count)
-        if not columns:
+        width, step = len(self.header), len(self.header) + 1
+        if width < 2 or len(cells) != count * step - 1 or cells[width::step].count("\n") != count - 1:
             return None
-        fields = [[None] * count if at is None else columns[at] for at in self._positions]
+        fields = [[None] * count if at is None else cells[at::step] for at in self._positions]
         return Rows(fields, range(block.line, block.line + count))
 
     def _integer_rows(self, block: Block) -> Rows | None:
-        """The same, where the cells are integers: an array of JSON, if that, written anew, is the same.
+        """The same, where the cells are integers: their text is that of an array of JSON.
 
         A line with any other character is no such row, and is looked at by itself.
         """
@@ -152,24 +152,16 @@ class CsvReader:
             misfits.append(self._misfit(self._unpack(block.data[at:end]), line))
             start, line = end + 1, line + 1
         text = b"".join([*plain, block.data[start:]])[:-1]
+        width, count = len(self.header), len(lines) - len(misfits)
+        shape = b"\n".join([delimiter * (width - 1)] * count)
+        if width < 2 or text.translate(None, b"-0123456789") != shape or (b"-" in text and b"-0" in text):
+            return None
         try:
-            array_of_json = b"[" + text.replace(delimiter, b",").replace(b"\n", b",null,") + b"]"
-            cells = orjson.loads(array_of_json)
-            columns = self._columns(cells, None, len(lines) - len(misfits))
-            if not columns or orjson.dumps(cells) != array_of_json:
-                return None
-            fields = [array("q", columns[at]) for at in self._positions if at is not None]
-        except (ValueError, OverflowError):
+            cells = array("q", orjson.loads(b"[" + text.replace(delimiter, b",").replace(b"\n", b",") + b"]"))
+        except (ValueError, OverflowError, TypeError):  # not canonical digits, or beyond 64 bits
             return None
-        odd_lines = [misfit.line - block.line for misfit in misfits]
-        return Rows(fields, without(lines, odd_lines), misfits)
-
-    def _columns(self, cells: list[Any], end: object, count: int) -> list[list[Any]] | None:
-        """The columns of so many lines, whose ends stand between the cells; None if these are not where they belong."""
-        width = len(self.header)
-        if width < 2 or len(cells) != count * (width + 1) - 1 or cells[width :: width + 1].count(end) != count - 1:
-            return None
-        return [cells[at :: width + 1] for at in range(width)]
+        fields = [cells[at::width] for at in self._positions if at is not None]
+        return Rows(fields, without(lines, [misfit.line - block.line for misfit in misfits]), misfits)
 
     def _any_rows(self, block: Block) -> Rows:
         found = _Found()

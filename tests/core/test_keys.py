@@ -1,5 +1,6 @@
 """A set of keys behaves as a plain set does, whatever the keys."""
 
+from array import array
 from collections.abc import Iterable
 
 from hypothesis import given
@@ -40,6 +41,14 @@ def test_a_key_set_is_a_set(batches: list[list[object]], asked: list[list[object
             assert set(answer) == wanted
             assert len(list(answer)) == len(answer) == len(wanted)
     assert set(keys) == plain
+
+
+@given(st.lists(st.sampled_from([0, 1, 2, -1, 2**63 - 1, -(2**63)])))
+def test_integers_may_come_in_an_array(numbers: list[int]) -> None:
+    """The keys of an array are those of the list of its integers, with any below 0."""
+    keys = KeySet(array("q", numbers))
+    assert (set(keys), len(keys)) == (set(numbers), len(set(numbers)))
+    assert all(number in keys for number in numbers)
 
 
 def test_any_iterable_will_do() -> None:

@@ -1,9 +1,11 @@
 """How places and reasons are written, and how the rows of a batch are found by their lines."""
 
+import pickle
 from array import array
 from collections.abc import Iterable
 from itertools import zip_longest
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,7 +63,7 @@ def test_rows_are_found_by_line(some: Rows, line: int) -> None:
     assert list(before.records) == list(expected.records)
     assert (before.lines, before.drafts) == (expected.lines, expected.drafts)
     assert batch.row_at(line) == sum(at < line for at in lines)
-    assert [batch.span(at) for at in range(len(batch))] == list(zip_longest(lines, lines[1:]))
+    assert list(batch.spans(lines[::2])) == list(zip_longest(lines, lines[1:]))[::2]
 
 
 def test_a_batch_of_nothing() -> None:
@@ -97,3 +99,30 @@ def test_a_column_of_any_kind_can_be_left_out_of(length: int, positions: set[int
     for column in (range(length), list(range(length)), tuple(range(length)), array("q", range(length))):
         assert list(without(column, some)) == [at for at in range(length) if at not in positions]
         assert len(column) == length
+
+
+@given(st.integers(0, 20), st.lists(st.sets(st.integers(0, 19)), max_size=3))
+def test_a_range_with_gaps_is_a_sequence(length: int, leaving: list[set[int]]) -> None:
+    """What is left out of a range, time after time, is not there any more, whichever way the rest is looked at."""
+    left, expected = without(range(5, 5 + length), ()), list(range(5, 5 + length))
+    for positions in leaving:
+        some = sorted(at for at in positions if at < len(expected))
+        left, expected = without(left, some), [each for at, each in enumerate(expected) if at not in some]
+        assert (list(left), len(left)) == (expected, len(expected))
+        assert [left[at] for at in range(-len(expected), len(expected))] == expected * 2
+        assert (list(left[1:3]), list(left[-1:]), list(left[:1])) == (expected[1:3], expected[-1:], expected[:1])
+    with pytest.raises(IndexError):
+        left[len(expected)]
+
+
+COLUMNS = st.one_of(
+    st.lists(st.text("ab\n\r\u2028", max_size=3), min_size=2, max_size=2),
+    st.lists(st.text("ab", max_size=2) | st.none() | st.integers(), min_size=2, max_size=2),
+    st.just(array("q", [1, -1])),
+)
+
+
+@given(st.lists(COLUMNS, min_size=1, max_size=3))
+def test_records_arrive_as_they_were_sent(columns: list[list[object]]) -> None:
+    """Pickled and unpickled, each column is what it was, whatever ends of lines are in its texts."""
+    assert pickle.loads(pickle.dumps(Records(columns))) == Records(columns)

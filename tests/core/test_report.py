@@ -15,7 +15,7 @@ PROBLEM = SourceError("users.csv is empty")
 
 def rejected(line: int, *reasons: tuple[Any, str | None]) -> Rejected:
     found = tuple(Reason(code, name, "is wrong") for code, name in reasons)
-    return Rejected("users", Rejection(Place("users.csv", line, line - 1), {}, found))
+    return Rejected("users", [Rejection(Place("users.csv", line, line - 1), {}, found)])
 
 
 def told(*events: Event) -> Tally:
@@ -72,7 +72,8 @@ def test_reasons_are_counted_by_code_and_field() -> None:
 
 def test_only_the_first_rejections_are_kept() -> None:
     """A thousand rejections are kept, all are counted, and how many were left out is known."""
-    tally = told(*(rejected(line, ("type-error", "id")) for line in range(2, KEPT_REJECTIONS + 7)))
+    each = [rejected(line, ("type-error", "id")).rejections[0] for line in range(2, KEPT_REJECTIONS + 7)]
+    tally = told(Rejected("users", each[:1]), Rejected("users", each[1:700]), Rejected("users", each[700:]))
     assert (len(tally.rejections), tally.counts.rejected, tally.rejections_omitted) == (1_000, 1_005, 5)
     assert tally.rejections[-1].place.line == 1_001
     assert tally.reasons == {"type-error": 1_005}
@@ -128,7 +129,7 @@ def test_the_reasons_of_any_number_of_fields_take_little_memory() -> None:
     tally = Tally("users", (), "users.db")
     for at in range(1_000):
         reason = Reason("extra-cell", f"made_up_{at}", "is not a field")
-        tally.fold(Rejected("users", Rejection(Place("u.ndjson", at + 1, at + 1), {}, (reason,))))
+        tally.fold(Rejected("users", [Rejection(Place("u.ndjson", at + 1, at + 1), {}, (reason,))]))
     assert len(tally.whys) == 101
     assert tally.whys["extra-cell", None].count == 900
     assert tally.reasons == {"extra-cell": 1_000}

@@ -133,8 +133,10 @@ def ends(make: Callable[[Dataset], Any]) -> tuple[Any, ...]:
 
     def observe(event: loader.Event) -> None:
         if isinstance(event, Rejected):
-            reasons = event.rejection.reasons
-            told.append((event.dataset, event.rejection.place.row, [(r.code, r.field, _message(r)) for r in reasons]))
+            told.extend(
+                (event.dataset, each.place.row, [(r.code, r.field, _message(r)) for r in each.reasons])
+                for each in event.rejections
+            )
 
     report = loader.run([Job(each, make(each), f"{each.name}.db") for each in DATASETS], observe=observe)
     assert report.status == "rejects"
@@ -234,7 +236,7 @@ def test_a_rejection_can_be_mended_in_python() -> None:
 
     def observe(event: loader.Event) -> None:
         if isinstance(event, Rejected):
-            rejected.append(dict(event.rejection.values))
+            rejected.extend(dict(each.values) for each in event.rejections)
 
     loader.run([Job(PRODUCTS, loader.rows(mappings(PRODUCTS)), "products.db")], observe=observe)
     mended = [row | {"name": f"{row['name']} 2", "price": Decimal(row["id"])} for row in rejected]

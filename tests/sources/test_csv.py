@@ -442,6 +442,7 @@ ODD_LINE = st.lists(ODD_CELL, min_size=4, max_size=4) | st.lists(ODD_CELL, max_s
 
 @given(st.lists(st.just(["5", "6", "7", "8"]) | ODD_LINE, min_size=1, max_size=12), st.sampled_from([",", "-", ";"]))
 @example([["1", "1", "1", "-20"]], ",")
+@example([["1", "1", "1", "-0"]], ",")
 @example([["1", "2", "3"], ["4", "5", "6", "7", "8"]], ",")
 def test_integers_are_read_as_all_else_is(rows: list[list[str]], delimiter: str) -> None:
     """Whether lines of integers are read as one array or cell by cell, records, lines and reasons are the same."""

@@ -156,8 +156,8 @@ def load(path: Path, directory: Path, block_size: int = BLOCK_SIZE) -> Outcome:
         def observe(event: loader.Event) -> None:
             writer(event)
             if isinstance(event, loader.Rejected):
-                place = event.rejection.place
-                rejected[place.line or place.row or 0] = event.rejection
+                for each in event.rejections:
+                    rejected[each.place.line or each.place.row or 0] = each
 
         report = loader.run([Job(USERS, source, directory / "users.db")], observe=observe)
     assert not writer.problems

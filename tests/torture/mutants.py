@@ -32,7 +32,7 @@ class Mutant:
         setattr(owner, name, found[name])
 
 
-_FREE = "        if held := await table.insert_free(free):\n"
+_FREE = "        held = await table.insert_free(free)\n"
 
 MUTANTS: Mapping[str, Mutant] = {
     "announce before commit": Mutant(

@@ -60,8 +60,7 @@ def _check_rows(reading: Reading) -> None:
         batch = parse(USERS, reading.reader, block)
         told = sorted([*batch.lines, *(draft.line for draft in batch.drafts)])
         assert told == [line for line in lines if block.line <= line < block.line + block.data.count(b"\n")]
-        spans = [batch.span(batch.row_at(line)) for line in told]
-        assert len(list(reading.reader.values(block, spans))) == len(told)
+        assert len(list(reading.reader.values(block, batch.spans(told)))) == len(told)
 
 
 def _raw(reading: Reading, line: int) -> str:
@@ -69,7 +68,7 @@ def _raw(reading: Reading, line: int) -> str:
     for block in reading.blocks:
         if block.line <= line < block.line + block.data.count(b"\n"):
             rows = parse(USERS, reading.reader, block)
-            [values] = reading.reader.values(block, [rows.span(rows.row_at(line))])
+            [values] = reading.reader.values(block, rows.spans([line]))
             return str(values.get("_raw", ""))
     raise AssertionError(f"line {line} is in no block")
 
