@@ -16,7 +16,7 @@ from loader.sources.files import STDIN, Stream, name_of, open_file, read_through
 from loader.sources.json_array import open_json, read_array_through
 from loader.sources.ndjson import open_ndjson
 from loader.sources.packings import PACKINGS
-from loader.sources.threads import in_thread, in_threads
+from loader.threads import in_thread, in_threads
 
 BLOCK_SIZE = 15 * 2**16
 """How many bytes are parsed, judged and committed at once, about; less than a row may have, see `MAX_ROW`."""

@@ -7,19 +7,34 @@ all: while it is there, each of them is to be undone; once it is gone, all is st
 import glob
 import os
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
+from threading import Lock
+
+from loader.targets import to_its_end
+from loader.threads import in_thread
 
 _JOURNAL = "-journal"
 
+_turn = Lock()
+"""One database comes after the other: SQLite takes it for a fault of the disk if one of the journals of a list goes
+while it looks for another."""
 
-def recover(path: Path) -> None:
-    """Undo a transaction that was cut off, if there is one; whatever hinders that is told by who uses the database.
 
-    It is done here, so that one database comes after the other: SQLite takes it for a fault of the disk if one of the
-    journals of a list goes while it looks for another.
-    """
-    path = path.resolve()  # beside which SQLite keeps them
+async def recover(*paths: Path) -> None:
+    """Undo transactions that were cut off, if there are any; what hinders that is told by who uses the database."""
+    await to_its_end(in_thread(partial(_recover, paths)))
+
+
+def _recover(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with _turn:
+            _put_in_order(path.resolve())  # beside which SQLite keeps its journals
+
+
+def _put_in_order(path: Path) -> None:
     if _journal(path).exists():
         _is_in_order(path)
     for listing in path.parent.glob(f"{glob.escape(path.name)}-mj*"):

@@ -80,7 +80,7 @@ class SqliteTarget:
     @asynccontextmanager
     async def lookup(self, dataset: Dataset, check: bool) -> AsyncIterator[Lookup]:
         if not check:
-            recover(self.path)
+            await recover(self.path)
         if not self._is_there():
             yield _Nothing()
             return
@@ -135,7 +135,7 @@ class SqliteTarget:
     @asynccontextmanager
     async def _database(self, dataset: Dataset) -> AsyncIterator[Table]:
         self._make_directory()
-        recover(self.path)
+        await recover(self.path)
         first = self._identity()  # before it is opened, so that another file in its place is not taken for it
         async with connect(self.name, self._uri("rwc")) as connection:
             first = first or self._identity()

@@ -43,8 +43,8 @@ async def _staging(paths: Sequence[Path]) -> AsyncIterator["SqliteStaging"]:
         async with AsyncExitStack() as kept:
             yield SqliteStaging([_StagedTarget(path, kept) for path in paths])
     finally:
-        for path in paths:
-            recover(path)  # what could not be put in order while a database was missing
+        with suppress(MemoryError, RuntimeError):  # no thread can be had: the next load does it
+            await recover(*paths)  # what could not be put in order while a database was missing
 
 
 class SqliteStaging:
@@ -128,7 +128,7 @@ class _StagedTarget(SqliteTarget):
 
     @asynccontextmanager
     async def open(self, dataset: Dataset, check: bool) -> AsyncIterator[Table]:
-        recover(self.path)
+        await recover(self.path)
         opening = self._scratch(dataset, nullcontext(self._uri("rw")), _StagedTable)
         self._tables[dataset] = table = await self._kept.enter_async_context(opening)
         yield table
@@ -136,7 +136,7 @@ class _StagedTarget(SqliteTarget):
     async def make_ready(self) -> None:
         """Let nothing of this load be in the way of the transaction."""
         self._make_directory()
-        recover(self.path)
+        await recover(self.path)
         for table in self._tables.values():
             await table.let_go()
 

@@ -22,7 +22,7 @@ from loader.core.errors import TargetError
 from loader.core.fields import Group
 from loader.core.records import Records
 from loader.core.values import max_places, not_blank
-from loader.targets import Lookup, Table, Target, sqlite
+from loader.targets import Lookup, Table, Target, recovery, sqlite
 from loader.targets.sqlite import SqliteTarget
 
 T = TypeVar("T")
@@ -770,6 +770,31 @@ def test_a_list_of_journals_is_put_away_beside_the_file_that_a_link_names(path: 
     listing.write_bytes(os.fsencode(f"{path}-journal\0"))
     insert(SqliteTarget(link), B)
     assert not listing.exists()
+
+
+@pytest.mark.parametrize("opening", [SqliteTarget.open, SqliteTarget.lookup])
+def test_what_was_cut_off_is_undone_beside_the_event_loop(
+    opening: Callable[..., Any], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that takes long to undo holds up nothing else."""
+    insert(SqliteTarget(path), A)
+    leave_a_journal(path)
+    goes_on, undo, seen = threading.Event(), recovery._is_in_order, []
+
+    def slow(path: Path) -> bool:
+        seen.append(goes_on.wait(5))
+        return undo(path)
+
+    monkeypatch.setattr(recovery, "_is_in_order", slow)
+
+    async def use() -> None:
+        asyncio.get_running_loop().call_later(0.05, goes_on.set)
+        async with opening(SqliteTarget(path), THINGS, check=False):
+            pass
+
+    asyncio.run(use())
+    assert seen == [True]
+    assert stored(SqliteTarget(path), [1, 9]) == {1}
 
 
 def test_a_check_does_not_read_what_was_cut_off(path: Path) -> None:

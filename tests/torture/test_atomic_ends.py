@@ -31,7 +31,8 @@ FAULTS = [
     *((sync, "EIO", f"{at}+", True) for sync in ("fsync", "fdatasync") for at in (1, 4, 8)),
     *(("unlink", "EIO", f"{at}", on_all) for at in range(1, 8) for on_all in (False, True)),
     *(("fsync", "EIO", f"{at}", False) for at in range(1, 9)),
-    *(("clone,clone3", "EAGAIN", f"{at}", False) for at in range(1, 9)),
+    *(("clone,clone3", "EAGAIN", f"{at}", False) for at in range(1, 30, 2)),
+    *(("clone,clone3", "EAGAIN", f"{at}+", False) for at in range(2, 30, 3)),
     ("ftruncate", "ENOSPC", "1+", False),
 ]
 """Calls that fail, with which error and when; anywhere, or only those that have to do with the databases."""

@@ -105,7 +105,7 @@ def line_at(crash: str) -> str:
 
 
 @needs_strace
-@pytest.mark.parametrize("when", some([f"{number}{onwards}" for number in range(1, 11) for onwards in ("", "+")], 1))
+@pytest.mark.parametrize("when", some([f"{number}{onwards}" for number in range(1, 22) for onwards in ("", "+")], 1))
 def test_no_more_threads(when: str, files: Files) -> None:
     """A thread that cannot begin fails its dataset, which is named."""
     done = load(files.path, before=fails("clone,clone3", "EAGAIN", when))

@@ -1,4 +1,4 @@
-"""How a source waits for a disk or a pipe beside the event loop."""
+"""How a disk or a pipe is waited for beside the event loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,7 +24,7 @@ async def in_thread(call: Callable[[], T], discard: Callable[[T], object] = lamb
             except BaseException as error:
                 future.set_exception(error)
 
-    Thread(target=work, name="source", daemon=True).start()
+    Thread(target=work, daemon=True).start()
     try:
         return await asyncio.wrap_future(future)
     except asyncio.CancelledError:
