@@ -4,10 +4,25 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
+from mmap import mmap
 from threading import Thread
 from typing import TypeVar
 
 T = TypeVar("T")
+
+ROOM = 2**24
+"""Bytes that are to be free for a new thread: its stack takes 8 MiB as a rule, and Python a few KiB to begin in it."""
+
+
+def make_sure_of_room() -> None:
+    """Raise MemoryError where there is no room for a thread.
+
+    Were there some for its stack only, it would end before it begins, and who starts it would wait for it for ever.
+    """
+    try:
+        mmap(-1, ROOM).close()
+    except OSError as error:
+        raise MemoryError from error
 
 
 async def in_thread(call: Callable[[], T], discard: Callable[[T], object] = lambda _: None) -> T:
@@ -24,6 +39,7 @@ async def in_thread(call: Callable[[], T], discard: Callable[[T], object] = lamb
             except BaseException as error:
                 future.set_exception(error)
 
+    make_sure_of_room()
     Thread(target=work, daemon=True).start()
     try:
         return await asyncio.wrap_future(future)

@@ -31,6 +31,7 @@ from loader.disk import make_directory
 from loader.targets import Lookup, Staging, Stored, Table, Target, to_its_end
 from loader.targets.recovery import recover
 from loader.targets.tables import compared, create_table, listed, misfit, quoted
+from loader.threads import make_sure_of_room
 
 _T = TypeVar("_T", bound="SqliteTable")
 
@@ -365,6 +366,7 @@ async def connect(name: str, uri: str) -> AsyncIterator[Connection]:
         connection = aiosqlite.Connection(lambda: opened, iter_chunk_size=1)
         made = Connection(name, connection, opened.interrupt)
         try:
+            make_sure_of_room()
             await to_its_end(connection)
             yield made
         finally:
