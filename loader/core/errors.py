@@ -83,7 +83,7 @@ class OutputError(LoaderError):
 def lacking(error: BaseException) -> str | None:
     """What the system does not give, if an error says so: memory, threads, open files."""
     match error:
-        case MemoryError():
+        case MemoryError() | SystemError(__cause__=MemoryError()):  # as orjson passes it on at times
             return "memory"
         case RuntimeError(args=("can't start new thread",)):
             return "threads"
