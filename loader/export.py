@@ -25,7 +25,7 @@ from loader.core.events import Closed, Event, Opened, Rejected
 from loader.core.records import MAX_REJECT, Reason, Rejection
 from loader.core.report import Report, Tally
 from loader.core.values import Number
-from loader.disk import lock, make_directory, sync
+from loader.disk import lock, make_directory, put_in_place, remove_unused, sync
 
 
 class WholeFile:
@@ -51,9 +51,9 @@ class WholeFile:
         """Make the file durable, and put it in its place."""
         with self.file:
             self.file.flush()
-            os.fchmod(self.file.fileno(), self._mode())
+            self._temporary.chmod(self._mode())
             os.fsync(self.file.fileno())
-            self._temporary.replace(self._path)
+            put_in_place(self.file, self._temporary, self._path)
         sync(self._path.parent)
 
     def discard(self) -> None:
@@ -79,9 +79,8 @@ _LEFT = ".loader"
 def sweep(directory: Path) -> None:
     """Remove what loads that were killed have left in a directory; what another one is writing stays."""
     for path in directory.glob(f".*.{'?' * 8}{_LEFT}"):
-        with suppress(OSError), path.open("r+b") as file:
-            lock(file.fileno(), wait=False)
-            path.unlink()
+        with suppress(OSError):
+            remove_unused(path)
 
 
 def write_result(path: Path, text: bytes) -> None:

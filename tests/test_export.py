@@ -11,6 +11,7 @@ import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -310,6 +311,46 @@ def test_what_another_load_is_writing_is_not_swept_away() -> None:
     other.complete()
     assert Path("result.json").read_bytes() == b"of another"
     assert left() == {"result.json"}
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that renames and removes no open file, and opens no directory."""
+
+    def refusing_open_files(call: Callable[..., Path | None]) -> Callable[..., Path | None]:
+        def refuse(path: Path, *others: Path) -> Path | None:
+            is_open = {os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()}
+            if not is_open.isdisjoint(map(os.path.realpath, (path, *others))):
+                raise PermissionError(errno.EACCES, "it is open")
+            return call(path, *others)
+
+        return refuse
+
+    def refusing_directories(path: Path, flags: int) -> int:
+        raise PermissionError(errno.EACCES, f"{path} is a directory")
+
+    monkeypatch.setattr("loader.disk.sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setattr("loader.disk.os", SimpleNamespace(open=refusing_directories))
+    monkeypatch.delattr(os, "fchmod")
+    for name in ("replace", "unlink"):
+        monkeypatch.setattr(Path, name, refusing_open_files(getattr(Path, name)))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no telling here which files are open")
+@pytest.mark.usefixtures("windows")
+def test_windows_has_its_ways_with_open_files() -> None:
+    """A file is in its place when it is closed; one that is open, or was so until just now, is not swept away."""
+    write_result(Path("result.json"), b"old")
+    killed, ending, other = (WholeFile(Path("result.json")) for _ in range(3))
+    for file in (killed, ending):
+        file.file.close()
+    os.utime(killed._temporary, (0, 0))
+    os.utime(other._temporary, (0, 0))
+    write_result(Path("result.json"), b"new")
+    assert Path("result.json").read_bytes() == b"new"
+    assert left() == {"result.json", ending._temporary.name, other._temporary.name}
+    other.complete()
+    assert left() == {"result.json", ending._temporary.name}
 
 
 def test_a_file_that_is_swept_away_before_it_is_locked_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
