@@ -228,6 +228,19 @@ def test_nothing_is_left_beside_databases_that_stay_as_they_are() -> None:
     assert left() == {"rejects", "result.json", *(f"{name}.db" for name in NAMES)}
 
 
+def test_nothing_is_left_of_databases_that_were_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all of it cannot be committed, their files are gone; an empty one that was there before stays."""
+    Path("products.db").touch()
+
+    def fail(self: object) -> None:
+        assert len(list(Path().glob("*.db"))) == 3
+        raise TargetError("it fails")
+
+    monkeypatch.setattr("loader.targets.staging._StagedTarget.check_in_place", fail)
+    assert main([*ATOMIC, "--max-rejects", "4"]) == 3
+    assert {path.name for path in Path().glob("*.db*")} == {"products.db"}
+
+
 def test_a_source_that_fails() -> None:
     """A file that cannot be used keeps the others from being stored."""
     write("data/products.csv", "id,name")

@@ -39,12 +39,15 @@ def together(targets: Sequence[Target]) -> "AbstractAsyncContextManager[SqliteSt
 
 @asynccontextmanager
 async def _staging(paths: Sequence[Path]) -> AsyncIterator["SqliteStaging"]:
+    kept = AsyncExitStack()
+    staging = SqliteStaging([_StagedTarget(path, kept) for path in paths])
     try:
-        async with AsyncExitStack() as kept:
-            yield SqliteStaging([_StagedTarget(path, kept) for path in paths])
+        async with kept:
+            yield staging
     finally:
         with suppress(MemoryError, RuntimeError):  # no thread can be had: the next load does it
             await recover(*paths)  # what could not be put in order while a database was missing
+        staging.clear_away()
 
 
 class SqliteStaging:
@@ -55,6 +58,7 @@ class SqliteStaging:
         self.at = targets[0].name
         self._targets = {target.name: target for target in targets}
         self._connection: Connection | None = None
+        self._new: list[Path] = []
 
     def target(self, name: str) -> Target:
         return self._targets[name]
@@ -67,6 +71,7 @@ class SqliteStaging:
         for name, target in self._targets.items():
             self.at = name
             await target.make_ready()
+        self._new = [target.path for target in self._targets.values() if not target.path.exists()]
         [first, *_] = self._targets.values()
         async with connect(first.name, first.uri) as connection:
             self._connection = connection
@@ -78,6 +83,13 @@ class SqliteStaging:
                         target.check_in_place()
                     connection.name = " and ".join(self._targets)
                 self.is_stored = True
+
+    def clear_away(self) -> None:
+        """Remove the files that were made for databases, if nothing has come into them."""
+        for path in self._new:
+            with suppress(OSError):
+                if not path.stat().st_size:
+                    path.resolve().unlink()
 
     @asynccontextmanager
     async def _joined(self, connection: Connection) -> AsyncIterator[None]:
