@@ -163,6 +163,7 @@ class SqliteTarget:
     ) -> AsyncIterator[_T]:
         """A private database on top of the real one, which is only read, by a URI."""
         async with connect(self.name, "") as connection:
+            connection.ways_out = _ways_out_of_temporary_files()
             await connection.run("PRAGMA journal_mode = MEMORY")
             await connection.run("PRAGMA synchronous = OFF")
             with stored if self._is_there() else nullcontext() as uri:
@@ -246,6 +247,7 @@ class Connection:
     name: str
     sqlite: aiosqlite.Connection
     interrupt: Callable[[], None]
+    ways_out: Mapping[int, str] = _WAYS_OUT
     is_hurried: bool = False
 
     async def run(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
@@ -253,7 +255,7 @@ class Connection:
         until = monotonic() + BUSY_SECONDS
         while True:
             try:
-                with _own_faults(self.name):
+                with _own_faults(self.name, self.ways_out):
                     return list(await self.sqlite.execute_fetchall(statement, parameters))
             except _LockedError:
                 if self.is_hurried or monotonic() > until:
@@ -270,17 +272,17 @@ class Connection:
 
     async def write(self, statement: str, portions: Iterator[Sequence[object]]) -> int:
         """Run one statement for each portion of parameters, in one trip, and return how many rows it wrote in all."""
-        with _own_faults(self.name):
+        with _own_faults(self.name, self.ways_out):
             return (await self.sqlite.executemany(statement, portions)).rowcount
 
     async def portions(self, statement: str, size: int = _PORTION) -> AsyncGenerator[list[Any], None]:
         """Run one statement, and give its rows a few at a time; if it is cut off, closing the connection ends it."""
-        with _own_faults(self.name):
+        with _own_faults(self.name, self.ways_out):
             cursor = await self.sqlite.execute(statement)
             rows = list(await cursor.fetchmany(size))
         while rows:
             yield rows
-            with _own_faults(self.name):
+            with _own_faults(self.name, self.ways_out):
                 rows = list(await cursor.fetchmany(size))
 
     @asynccontextmanager
@@ -345,7 +347,7 @@ class _LockedError(TargetError):
 
 
 @contextmanager
-def _own_faults(name: str) -> Iterator[None]:
+def _own_faults(name: str, ways_out: Mapping[int, str] = _WAYS_OUT) -> Iterator[None]:
     try:
         yield
     except sqlite3.IntegrityError as error:
@@ -353,7 +355,19 @@ def _own_faults(name: str) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0)
         kind = _LockedError if code & 0xFF == sqlite3.SQLITE_BUSY else TargetError
-        raise kind(f"{name}: {_WAYS_OUT.get(code) or _WAYS_OUT.get(code & 0xFF, error)}") from error
+        raise kind(f"{name}: {ways_out.get(code) or ways_out.get(code & 0xFF, error)}") from error
+
+
+def _ways_out_of_temporary_files() -> Mapping[int, str]:
+    """What to say where these cannot grow; SQLite looks for a directory for them in this order."""
+    named = [name for name in ("SQLITE_TMPDIR", "TMPDIR") if os.environ.get(name)]
+    likely = [*(os.environ[name] for name in named), "/var/tmp", "/usr/tmp", "/tmp"]
+    usable = (each for each in likely if os.path.isdir(each) and os.access(each, os.W_OK | os.X_OK))
+    way_out = (
+        f"{next(usable, '.')}, the directory of temporary files, is full: make room there, or name another one in "
+        f"{[*named, 'TMPDIR'][0]}, and run again"
+    )
+    return {**_WAYS_OUT, sqlite3.SQLITE_FULL: way_out, sqlite3.SQLITE_IOERR_WRITE: way_out}
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -795,6 +796,26 @@ def test_what_was_cut_off_is_undone_beside_the_event_loop(
     asyncio.run(use())
     assert seen == [True]
     assert stored(SqliteTarget(path), [1, 9]) == {1}
+
+
+@pytest.mark.parametrize("named", [["TMPDIR"], ["SQLITE_TMPDIR", "TMPDIR"], []])
+def test_a_full_directory_of_temporary_files_is_named(
+    named: Sequence[str], path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept there of a check, or of an atomic load, has no room; the disk of the database has."""
+    for name in ("SQLITE_TMPDIR", "TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name in named:
+        monkeypatch.setenv(name, str(tmp_path / name))
+        (tmp_path / name).mkdir()
+
+    async def fill(table: Any) -> None:
+        await table._connection.run("PRAGMA max_page_count = 9")
+        await write(table, *((at, f"{at} " * 99, None, None) for at in range(1_000)))
+
+    directory, name = (tmp_path / named[0], named[0]) if named else ("/var/tmp", "TMPDIR")
+    words = f"{directory}, the directory of temporary files, is full: make room there, or name another one in {name},"
+    refused(SqliteTarget(path), re.escape(words), check=True, step=fill)
 
 
 def test_a_check_does_not_read_what_was_cut_off(path: Path) -> None:
