@@ -285,6 +285,24 @@ def test_a_reader_does_not_disturb(files: Files) -> None:
     check_intact({"users": 8, "products": 8, "orders": 6})
 
 
+def test_a_reader_outlives_checkpoints() -> None:
+    """So does one whose snapshot keeps the log from being taken up as it grows; when it is done, all is taken up."""
+    generate(Path("in"), 80_000, 1, 1, faults=0, seed=7, form="csv")
+    assert main(["-qq"]) == 1
+    log = Path("users.db-wal")
+    with closing(sqlite3.connect("users.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        before = reader.execute("SELECT * FROM users ORDER BY id").fetchall()
+        done = load(Path("in"), "--on-conflict", "update", "users")
+        assert (done.code, done.err) == (0, "")
+        assert log.stat().st_size > 1_000 * 4_096, "the log is too short for SQLite to take it up"
+        assert reader.execute("SELECT * FROM users ORDER BY id").fetchall() == before
+        reader.execute("COMMIT")
+        assert reader.execute("SELECT count(*) FROM users").fetchone() == (80_000,)
+    check_intact({"users": 8, "products": 8, "orders": 6})
+    assert not log.exists()
+
+
 @pytest.mark.parametrize("round_", some(range(10), 1))
 def test_another_loader_at_once(round_: int, files: Files) -> None:
     """Two loads of the same files into the same databases: each record is stored once, and told once as stored."""
