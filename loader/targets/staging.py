@@ -14,6 +14,7 @@ from attrs import field, frozen
 from loader.core.dataset import Dataset
 from loader.core.errors import TargetError, UsageError
 from loader.core.records import Records
+from loader.disk import sync
 from loader.targets import Table, Target
 from loader.targets.recovery import recover
 from loader.targets.sqlite import Connection, ConstraintError, SqliteTable, SqliteTarget, connect
@@ -76,13 +77,35 @@ class SqliteStaging:
         async with connect(first.name, first.uri) as connection:
             self._connection = connection
             async with self._joined(connection):
-                async with connection.transaction():
-                    for schema, target in self._each(connection):
-                        await target.store(connection, schema)
-                    for _, target in self._each(connection):
-                        target.check_in_place()
-                    connection.name = " and ".join(self._targets)
+                try:
+                    await self._store(connection)
+                except TargetError:
+                    at = self.at
+                    if not await self._is_there(connection):
+                        self.at = at
+                        raise
                 self.is_stored = True
+
+    async def _store(self, connection: Connection) -> None:
+        async with connection.transaction():
+            for schema, target in self._each(connection):
+                await target.store(connection, schema)
+            for _, target in self._each(connection):
+                target.check_in_place()
+            connection.name = " and ".join(self._targets)
+
+    async def _is_there(self, connection: Connection) -> bool:
+        """Whether all has come in for good, although its commit failed: with the sync of a name that was removed.
+
+        That of the list of journals, or of the only journal: all is stored as soon as it is gone.
+        """
+        with suppress(TargetError, OSError):
+            for target in self._targets.values():
+                sync(target.path.resolve().parent)
+            for schema, target in self._each(connection):
+                if (is_there := await target.is_there(connection, schema)) is not None:
+                    return is_there
+        return False
 
     def clear_away(self) -> None:
         """Remove the files that were made for databases, if nothing has come into them."""
@@ -166,6 +189,14 @@ class _StagedTarget(SqliteTarget):
                     f"for less than the dataset; run again, or change that"
                 ) from error
 
+    async def is_there(self, connection: Connection, schema: str) -> bool | None:
+        """Whether what is kept stands in the database, as a sample of it tells; None if nothing is kept."""
+        for dataset, kept in self._tables.items():
+            if sample := await kept.sample():
+                there = SqliteTable(connection, dataset, schema)
+                return await connection.has_table(dataset, schema) and not await there.differing(sample)
+        return None
+
     def check_in_place(self) -> None:
         if self._first and self._identity() != self._first:
             raise TargetError(f"{self.name} was removed or replaced while it was loaded")
@@ -211,3 +242,7 @@ class _StagedTable(SqliteTable):
         for some, write in ((updated, to.update), (inserted, to.insert)):
             async for rows in self._connection.portions(f"SELECT {self._columns} FROM {some}", _COPIED):
                 await write(Records.of(rows))
+
+    async def sample(self) -> Records:
+        """One of the records, if there are any."""
+        return Records.of(await self._connection.run(f"SELECT {self._columns} FROM {self._name} LIMIT 1"))

@@ -72,7 +72,7 @@ MUTANTS: Mapping[str, Mutant] = {
         "loader.targets.staging:SqliteStaging._joined", {"= DELETE": "= WAL", '"delete"': '"wal"'}
     ),
     "one database is committed after the other": Mutant(
-        "loader.targets.staging:SqliteStaging.commit",
+        "loader.targets.staging:SqliteStaging._store",
         {
             "await target.store(connection, schema)": (
                 "await target.store(connection, schema); "

@@ -73,6 +73,15 @@ def test_a_disk_that_fails(call: str, error: str, when: str, on_all: bool, files
     check_all_or_none(done.code, before, files, may_be_untold=True)
 
 
+@needs_strace
+@pytest.mark.parametrize("when", [8, *some([7, 9], 1)])
+def test_a_directory_that_is_synced_the_second_time(when: int, files: Files, before: Sequence[int]) -> None:
+    """All is told to be stored, as it is: the eighth sync is that of a name whose removal has stored it."""
+    done = load(files.path, *ATOMIC, before=fails("fdatasync", "EIO", str(when), str(Path().absolute())))
+    assert (done.code, done.err) == (0, "")
+    check_all_or_none(done.code, before, files)
+
+
 @pytest.mark.parametrize(("kept", "kibibytes"), some([*product(["there", "apart"], range(1_000, 5_000, 500))], 1))
 def test_a_disk_that_is_too_small(
     kept: str, kibibytes: int, files: Files, before: Sequence[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
