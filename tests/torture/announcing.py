@@ -39,12 +39,13 @@ class Checkpointing(loader.SqliteTarget):
 def jobs(
     data: Path, into: Path, target: type[loader.SqliteTarget] = loader.SqliteTarget, **options: Any
 ) -> list[loader.Job]:
-    """Users, products and orders from CSV, each into a database of its own."""
+    """Users, products and orders from CSV, as far as they are there, each into a database of its own."""
     return [
         loader.Job(
             each, loader.FileSource(data / f"{each.name}.csv", "csv", **options), target(into / f"{each.name}.db")
         )
         for each in DATASETS
+        if (data / f"{each.name}.csv").exists()
     ]
 
 

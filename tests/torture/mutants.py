@@ -81,6 +81,12 @@ MUTANTS: Mapping[str, Mutant] = {
         },
     ),
     "nothing of all is synced": Mutant("loader.targets.staging:SqliteStaging._joined", {"= EXTRA": "= OFF"}),
+    "the log of a database is not begun again": Mutant(
+        "loader.targets.staging:SqliteStaging._joined", {"journal_mode = WAL": "journal_mode"}
+    ),
+    "nor is the removal of its journal synced": Mutant(
+        "loader.targets.staging:SqliteStaging._joined", {"journal_mode = WAL": "journal_mode", "= EXTRA": "= FULL"}
+    ),
     "all is told before it is stored": Mutant(
         "loader.pipeline:_all_or_none",
         {

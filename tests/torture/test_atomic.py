@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tests.torture import WHOLE, some
 from tests.torture.announcing import jobs
 from tests.torture.ends import of_mutant
 from tests.torture.syscalls import Record, State, record, why_not
-from tests.torture.test_crash import Stored, check_each, ends, files, make_data, moments, put, quick, sound
+from tests.torture.test_crash import Moment, Stored, check_each, ends, files, make_data, moments, put, quick, sound
 
 __all__ = ["quick"]
 
@@ -160,6 +161,32 @@ def test_a_mutant_is_caught(prepare: Callable[[Path], None], mutant: str, quick:
 
     with pytest.raises(AssertionError, match=MUTANTS[mutant]):
         check_each(moments(of, ends(of)[::-1]), check)
+
+
+@recorded
+@pytest.mark.parametrize(
+    ("mutant", "fault"),
+    [
+        ("the log of a database is not begun again", None),
+        ("nor is the removal of its journal synced", "told to be stored"),
+    ],
+)
+def test_a_database_alone_is_stored_for_good_when_it_is_told(mutant: str, fault: str | None, quick: Path) -> None:
+    """Also where another program keeps its log from being begun again; no list of journals has been synced then."""
+
+    def alone(directory: Path) -> None:
+        make_data(directory / "data")
+        for name in NAMES[1:]:
+            (directory / "data" / f"{name}.csv").unlink()
+
+    of, change = changing(alone, quick, mutant)
+
+    def check(moment: Moment) -> None:
+        put(moment.state, change.work)
+        change.check(moment.told)
+
+    with pytest.raises(AssertionError, match=fault) if fault else nullcontext():
+        check_each(moments(of, ends(of)[-20:]), check)
 
 
 @pytest.mark.parametrize(("mutant", "code", "users"), [(None, 3, 0), ("rejects are no obstacle", 1, 8)])
