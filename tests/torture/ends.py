@@ -2,8 +2,8 @@
 
 import sqlite3
 import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from attrs import frozen
 from loader.cli import main
 from tests.benchmarks.generate import generate
 from tests.test_cli import NAMES, command, environment, result, rows, settle_in
+from tests.torture import warm
 
 HANG = 10.0
 """Seconds after which a load is taken to hang."""
@@ -67,22 +68,33 @@ def of_mutant(name: str | None, *arguments: str) -> list[str]:
     return [*real[:2], "tests.torture.mutants", name, *arguments] if name else real
 
 
-def load(
-    data: Path,
-    *arguments: str,
-    before: Sequence[str] = (),
-    mutant: str | None = None,
-    seconds: float = HANG,
-    **options: Any,
+def load(data: Path, *arguments: str, env: Mapping[str, str] | None = None, **how: Any) -> Done:
+    """Run the program on a directory of files; fail if it hangs."""
+    with _not_hanging():
+        given = ("-qq", "--data", str(data), *arguments)
+        return _done(warm.run("loader", *given, env=env or environment(), timeout=HANG, **how))
+
+
+def load_from_its_start(
+    data: Path, *arguments: str, before: Sequence[str] = (), mutant: str | None = None, **options: Any
 ) -> Done:
-    """Run the program, or a mutant, on a directory of files, with another program before it; fail if it hangs."""
+    """The same where Python is started for it: a mutant, one with another program before it, or whose start matters."""
     line = [*before, *of_mutant(mutant, "-qq", "--data", str(data), *arguments)]
     settings: Mapping[str, Any] = {"env": environment(), "stdin": subprocess.DEVNULL, **options}
+    with _not_hanging():
+        return _done(subprocess.run(line, capture_output=True, timeout=HANG, check=False, **settings))
+
+
+@contextmanager
+def _not_hanging() -> Iterator[None]:
     try:
-        done = subprocess.run(line, capture_output=True, timeout=seconds, check=False, **settings)
+        yield
     except subprocess.TimeoutExpired as late:
-        pytest.fail(f"the program hangs: after {seconds} s it has not ended; it said {late.stderr!r}")
-    return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+        pytest.fail(f"the program hangs: after {HANG} s it has not ended; it said {late.stderr!r}")
+
+
+def _done(end: "subprocess.CompletedProcess[bytes]") -> Done:
+    return Done(end.returncode, end.stdout.decode(), end.stderr.decode())
 
 
 def check_told(done: Done, *names: str) -> None:

@@ -112,12 +112,12 @@ class Record:
         for step in done:
             if isinstance(step, Synced):
                 synced[step.node] = max(synced.get(step.node, 0), step.before)
-        loose = [
-            at
+        loose = {  # in their order
+            at: None
             for at, step in enumerate(done)
             if isinstance(step, Written | Resized | Named) and at >= max(self.given, synced.get(step.node, 0))
-        ]
-        for kept in _keepings(loose, done, random):
+        }
+        for kept in _keepings([*loose], done, random):
             yield self.state(
                 evolve(step, data=step.data[: len(step.data) // 2])
                 if at == kept.torn and isinstance(step, Written)

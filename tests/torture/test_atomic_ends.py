@@ -15,7 +15,17 @@ from loader.cli import main
 from tests.test_cli import NAMES, environment, left, result, rows, stored, wait_until, write
 from tests.test_executors import children
 from tests.torture import some
-from tests.torture.ends import HANG, Files, _place, check_intact, check_told, files, load, of_mutant
+from tests.torture.ends import (
+    HANG,
+    Files,
+    _place,
+    check_intact,
+    check_told,
+    files,
+    load,
+    load_from_its_start,
+    of_mutant,
+)
 from tests.torture.test_faults import disk, fails, needs_strace, remount
 
 __all__ = ["_place", "files"]
@@ -67,7 +77,7 @@ def check_all_or_none(code: int, before: Sequence[int], files: Files, may_be_unt
 def test_a_disk_that_fails(call: str, error: str, when: str, on_all: bool, files: Files, before: Sequence[int]) -> None:
     """Whichever call fails, while records are kept apart or all are committed, nothing is stored, and it is told."""
     paths = [str(Path(part).absolute()) for part in PARTS] if on_all else []
-    done = load(files.path, *ATOMIC, before=fails(call, error, when, *paths))
+    done = load_from_its_start(files.path, *ATOMIC, before=fails(call, error, when, *paths))
     if done.code != 0:
         check_told(done, ".db", ".csv", "rejects", "result.json", "the load cannot be stored")
     check_all_or_none(done.code, before, files, may_be_untold=True)

@@ -10,7 +10,6 @@ import termios
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -19,7 +18,7 @@ import pytest
 
 from loader.cli import main
 from tests.test_cli import command, environment, result, stored, totals
-from tests.torture import TRIED, some
+from tests.torture import TRIED, some, warm
 from tests.torture.ends import HANG, Files, _place, check_intact, files
 from tests.torture.terminal import terminal
 
@@ -80,33 +79,18 @@ CASES = [
 ]
 
 
-def _close(descriptors: list[int]) -> None:
-    for each in descriptors:
-        os.close(each)
-
-
 def run(out: str, err: str, *arguments: str) -> int:
     """Run the program with streams of these kinds; its exit code."""
     with ExitStack() as stack:
-        streams: dict[str, Any] = {}
-        closed: list[int] = []
-        for number, (name, kind) in enumerate((("stdout", out), ("stderr", err)), 1):
+        streams: list[Any] = [subprocess.DEVNULL]
+        for name, kind in (("stdout", out), ("stderr", err)):
             how = STREAMS[kind]
-            if how is None:
-                closed.append(number)
-            elif isinstance(how, str):
-                streams[name] = stack.enter_context(open(how if how != "stream" else name, "wb"))
+            if isinstance(how, str):
+                streams.append(stack.enter_context(open(how if how != "stream" else name, "wb")))
             else:
-                streams[name] = stack.enter_context(how())
-        return subprocess.run(
-            command(*arguments),
-            env=environment(TERM="xterm"),
-            stdin=subprocess.DEVNULL,
-            timeout=HANG,
-            check=False,
-            preexec_fn=partial(_close, closed),
-            **streams,
-        ).returncode
+                streams.append(how and stack.enter_context(how()))
+        env = environment(TERM="xterm")
+        return stack.enter_context(warm.begin("loader", *arguments, env=env, streams=streams)).wait(HANG)
 
 
 @pytest.mark.parametrize(("out", "err", "export", "live"), some(CASES, 3))

@@ -40,6 +40,7 @@ from tests.torture.ends import (
     check_told,
     files,
     load,
+    load_from_its_start,
 )
 
 __all__ = ["_place", "files"]
@@ -79,7 +80,7 @@ needs_strace = pytest.mark.skipif(
 @pytest.mark.parametrize("most", some(range(8, 24), 1))
 def test_few_open_files(most: int, files: Files) -> None:
     """From as many on as Python takes to begin: what could not be opened is named."""
-    done = load(files.path, preexec_fn=limited(resource.RLIMIT_NOFILE, most))
+    done = load_from_its_start(files.path, preexec_fn=limited(resource.RLIMIT_NOFILE, most))
     if done.code != 1:
         check_told(done, *OUTPUTS, ".csv")
     check_intact()
@@ -90,7 +91,7 @@ def test_few_open_files(most: int, files: Files) -> None:
 def test_little_memory(mebibytes: int, files: Files) -> None:
     """What could not be loaded is named, or that the program cannot begin; where orjson crashes all is left intact."""
     environ = environment(PYTHONFAULTHANDLER="1")
-    done = load(files.path, preexec_fn=limited(resource.RLIMIT_AS, mebibytes * 2**20), env=environ)
+    done = load_from_its_start(files.path, preexec_fn=limited(resource.RLIMIT_AS, mebibytes * 2**20), env=environ)
     assert done.code in (1, 3) or (done.code == -signal.SIGSEGV and "orjson." in line_at(done.err)), done
     if done.code == 3 and "it cannot be started" not in done.err:
         check_told(done, *OUTPUTS, ".csv")
@@ -108,7 +109,7 @@ def line_at(crash: str) -> str:
 @pytest.mark.parametrize("when", some([f"{number}{onwards}" for number in range(1, 22) for onwards in ("", "+")], 1))
 def test_no_more_threads(when: str, files: Files) -> None:
     """A thread that cannot begin fails its dataset, which is named."""
-    done = load(files.path, before=fails("clone,clone3", "EAGAIN", when))
+    done = load_from_its_start(files.path, before=fails("clone,clone3", "EAGAIN", when))
     check_told(done, ".csv")
     check_intact()
     check_finished_by_running_again(files)
@@ -166,7 +167,7 @@ def test_a_disk_that_may_only_be_read(files: Files, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("size", some([int(4_000 * 1.25**power) for power in range(24)], 1))
 def test_files_that_may_not_grow(size: int, files: Files) -> None:
     """What would have become longer than it may is named."""
-    check_told(load(files.path, preexec_fn=limited(resource.RLIMIT_FSIZE, size)), *OUTPUTS)
+    check_told(load(files.path, longest_file=size), *OUTPUTS)
     check_intact()
     check_finished_by_running_again(files)
 
@@ -187,7 +188,7 @@ CALLS = [
 @pytest.mark.parametrize(("call", "error", "when"), some(CALLS, 3))
 def test_a_disk_that_fails(call: str, error: str, when: str, files: Files) -> None:
     """Whichever write, sync, rename or removal fails, once or from then on, its file is named, or nothing was lost."""
-    done = load(files.path, before=fails(call, error, when))
+    done = load_from_its_start(files.path, before=fails(call, error, when))
     if done.code != 1:
         check_told(done, *OUTPUTS)
     check_intact(may_hold_more=call == "fdatasync" and when.endswith("+"))
@@ -396,7 +397,7 @@ def test_a_file_that_cannot_be_the_database(spoil: Callable[[Path], None], files
 @pytest.mark.parametrize("call", some(["openat", "mmap", "pwrite64"], 1))
 def test_a_disk_that_has_no_write_ahead_log(call: str, files: Files) -> None:
     """Where the index of the log cannot be shared the database is named, and nothing is written to it."""
-    done = load(files.path, before=fails(call, "EACCES", "1+", str(Path("users.db-shm").absolute())))
+    done = load_from_its_start(files.path, before=fails(call, "EACCES", "1+", str(Path("users.db-shm").absolute())))
     check_told(done, "users.db")
     assert not rows("orders")
     check_finished_by_running_again(files)
@@ -550,14 +551,14 @@ def test_a_lock_of_another_program(
 def check_first_wins(files: Files, mutant: str | None) -> None:
     """A row of a later block, with no other fault in it, does not take an e-mail address from its first user."""
     write("in/users.csv", "id,name,email", *(f"{at},N,u{at}@x.io" for at in range(1, 100_001)), "100001,N,U1@x.io")
-    assert load(Path("in"), mutant=mutant).code == 1
+    assert load_from_its_start(Path("in"), mutant=mutant).code == 1
     check_intact()
     assert len(rows("users")) == 100_000
 
 
 def check_full_disk(files: Files, mutant: str | None) -> None:
     """A dataset that could not be finished stops those that refer to it."""
-    done = load(files.path, mutant=mutant, preexec_fn=limited(resource.RLIMIT_FSIZE, 400_000))
+    done = load_from_its_start(files.path, mutant=mutant, preexec_fn=limited(resource.RLIMIT_FSIZE, 400_000))
     check_told(done, *OUTPUTS)
     check_intact()
     assert "orders refers to users, which was not finished" in done.err

@@ -7,8 +7,8 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +31,29 @@ from tests.torture.files import FORMS, MEMORY, POLLUTIONS
 from tests.torture.readers import CHECKS, CORPUS, check
 
 FEW = settings(max_examples=400 if WHOLE else 30, deadline=None, suppress_health_check=list(HealthCheck))
+
+HAS_ATHERIS = find_spec("atheris") is not None
+Fuzzer = tuple["subprocess.Popen[bytes]", Path]
+"""A process, and the file that it tells its progress to."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fuzzers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Fuzzer]]:
+    """Fuzzers that are at work while other tests run, so that they take less time of their own; one for each reader."""
+    effort = "-max_total_time=20" if WHOLE else "-runs=200"
+    begun = {}
+    with ExitStack() as stack:
+        for ending in CHECKS if HAS_ATHERIS else ():
+            directory = tmp_path_factory.mktemp("fuzzed")
+            arguments = [ending, str(directory), effort, "-max_len=400", f"-artifact_prefix={directory}/"]
+            program = [sys.executable, "-m", "tests.torture.fuzz", *arguments]
+            with (directory / "said").open("wb") as said:
+                process = subprocess.Popen(program, env=environment(), stdout=subprocess.DEVNULL, stderr=said)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            begun[ending] = process, directory / "said"
+        yield begun
+
 
 SEEDS = [path for ending in CHECKS for path in sorted((CORPUS / ending).iterdir())]
 
@@ -295,14 +318,11 @@ def test_any_value(rule: str, data: st.DataObject) -> None:
 # --- atheris ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(find_spec("atheris") is None, reason="atheris is not installed: pip install 'crossload[fuzz]'")
+@pytest.mark.skipif(not HAS_ATHERIS, reason="atheris is not installed: pip install 'crossload[fuzz]'")
 @pytest.mark.parametrize("ending", CHECKS)
-def test_atheris_finds_nothing(ending: str, tmp_path: Path) -> None:
+def test_atheris_finds_nothing(ending: str, fuzzers: Mapping[str, Fuzzer]) -> None:
     """Bytes that a fuzzer makes up, led by the branches that they reach, break no law either."""
-    effort = "-max_total_time=20" if WHOLE else "-runs=200"
-    arguments = [ending, str(tmp_path), effort, "-max_len=400", f"-artifact_prefix={tmp_path}/"]
-    program = [sys.executable, "-m", "tests.torture.fuzz", *arguments]
-    done = subprocess.run(program, env=environment(), capture_output=True, timeout=120)
-    told = done.stderr.decode(errors="replace")
-    assert done.returncode == 0, told[-2_000:]
+    process, said = fuzzers[ending]
+    code, told = process.wait(timeout=120), said.read_text(errors="replace")
+    assert code == 0, told[-2_000:]
     TRIED["inputs that atheris made up"] += int(re.findall(r"#(\d+)\tDONE", told)[-1])

@@ -40,6 +40,7 @@ from tests.torture.files import (
     rejects_in,
     write_rejects,
 )
+from tests.torture.sharing import share
 from tests.torture.test_hostile import broken
 
 
@@ -140,12 +141,16 @@ def check_refused(outcome: Outcome, directory: Path, words: str) -> None:
 def test_only_the_polluted_row_is_rejected(form: Form, pollution: str, directory: Path) -> None:
     """Wherever one cell of a file is broken, its row is refused at its line, as it stood; mended, it is stored."""
     cells = [(row, column) for row in form.rows for column in range(3)]
-    for at, (row, column) in enumerate(some(cells, 2)):
+
+    def check(case: tuple[int, tuple[int, int]]) -> None:
+        at, (row, column) = case
         size = SMALL if at % 4 == 1 and pollution != "an over-long cell" else BLOCK_SIZE
-        case = directory / str(at)
-        case.mkdir()
-        check_pollution(form, pollution, row, column, case, size)
-        shutil.rmtree(case)
+        place = directory / str(at)
+        place.mkdir()
+        check_pollution(form, pollution, row, column, place, size)
+        shutil.rmtree(place)
+
+    share(check, [*enumerate(some(cells, 2))])
 
 
 CELLS_OF_PARQUET = {"nothing": None, "a NUL": "a\0b", "an over-long cell": "7" * MAX_ROW, "a blank": " "}
@@ -154,17 +159,22 @@ CELLS_OF_PARQUET = {"nothing": None, "a NUL": "a\0b", "an over-long cell": "7" *
 @pytest.mark.parametrize("pollution", CELLS_OF_PARQUET)
 def test_only_the_polluted_row_of_parquet_is_rejected(pollution: str, directory: Path) -> None:
     """A file of Parquet has no lines, and no text of its own; all the same its row is refused, kept, and mended."""
-    users, path = FORMS[0].users, directory / "users.parquet"
+    users = FORMS[0].users
     cells = [(row, column) for row in range(50) for column in range(3)]
-    for row, column in some(cells, 2):
+
+    def check(cell: tuple[int, int]) -> None:
         TRIED[CELLS] += 1
+        row, column = cell
+        place = directory / f"{row} {column}"
+        place.mkdir()
+        path = place / "users.parquet"
         columns = [list(each) for each in zip(*users, strict=True)]
         columns[column][row] = CELLS_OF_PARQUET[pollution]
         pq.write_table(pa.table(dict(zip(COLUMNS, columns, strict=True))), path)
-        outcome = load(path, directory)
+        outcome = load(path, place)
         assert outcome.stored == [user for at, user in enumerate(users) if at != row]
         assert {at: each.place.row for at, each in outcome.rejected.items()} == {row + 1: row + 1}
-        rejects = directory / "rejects/users.ndjson"
+        rejects = place / "rejects/users.ndjson"
         [kept] = rejects_in(rejects)
         if pollution == "an over-long cell":
             assert len(kept["_raw"]) > MAX_ROW
@@ -172,9 +182,11 @@ def test_only_the_polluted_row_of_parquet_is_rejected(pollution: str, directory:
             assert [kept[name] for name in COLUMNS] == [each[row] for each in columns]
         clean = json.dumps(dict(zip(COLUMNS, users[row], strict=True)))
         write_rejects(rejects, [mended(kept, FORMS[0], row, clean.encode())])
-        assert load(rejects, directory).stored == list(users)
+        assert load(rejects, place).stored == list(users)
         assert not rejects.exists()
-        (directory / "users.db").unlink()
+        shutil.rmtree(place)
+
+    share(check, some(cells, 2))
 
 
 # --- whole files -----------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from attrs import define, field
 
 from tests.test_cli import command, environment, locked, of, result, rows, wait_until, write, write_slow_model
 from tests.test_executors import children
-from tests.torture import SECONDS, TRIED, some
+from tests.torture import SECONDS, TRIED, some, warm
 from tests.torture.ends import HANG, Files, _place, check_finished_by_running_again, check_intact, files, of_mutant
 
 __all__ = ["_place", "files"]
@@ -33,7 +33,7 @@ HIDE, SHOW = b"\x1b[?25l", b"\x1b[?25h"
 class OnTerminal:
     """The program on a pseudo-terminal, and all that came there."""
 
-    process: "subprocess.Popen[bytes]"
+    process: warm.Program
     seen: bytearray = field(factory=bytearray)
 
     def signal(self, number: signal.Signals) -> int:
@@ -76,15 +76,8 @@ def on_terminal(*arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator[On
             while piece := os.read(ours, 2**16):
                 one.seen.extend(piece)
 
-    with subprocess.Popen(
-        command(*arguments),
-        env=environment(TERM="xterm", COLUMNS="100"),
-        stdin=stdin,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-        preexec_fn=_heed_signals,
-    ) as process:
+    env, streams = environment(TERM="xterm", COLUMNS="100"), (stdin, theirs, theirs)
+    with warm.begin("loader", *arguments, env=env, streams=streams, session=True) as process:
         os.close(theirs)
         one = OnTerminal(process)
         reader = threading.Thread(target=read)

@@ -1,17 +1,15 @@
 """A verification in which one thing is broken does not pass for a sound one: each mutant tells something else."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.test_cli import SAMPLE, command, environment, result
+from tests.test_cli import SAMPLE, environment, result
 from tests.test_verifying import BARE, leave_a_log, scribble, sql
-from tests.torture import some
+from tests.torture import some, warm
 from tests.torture.mutants import MUTANTS
 
 
@@ -20,8 +18,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directories with the databases of the sample, spoilt in several ways."""
     directory = tmp_path_factory.mktemp("teeth")
     shutil.copytree(SAMPLE, directory / "data")
-    load = command("-qq", "--into", "sound", "--rejects", "none", "--export", "none")
-    subprocess.run(load, cwd=directory, env=environment(), timeout=60, check=False)
+    load = ("-qq", "--into", "sound", "--rejects", "none", "--export", "none")
+    warm.run("loader", *load, env=environment(), timeout=60, cwd=directory)
     for name in ("records", "page", "twice", "log"):
         shutil.copytree(directory / "sound", directory / name)
     sql(directory / "records/users.db", "DELETE FROM users WHERE id = 2", "UPDATE users SET name = ' ' WHERE id = 3")
@@ -36,14 +34,8 @@ def told(program: Sequence[str], places: Path) -> list[Any]:
     """What a verification says of each place, and what it leaves there."""
     found: list[Any] = []
     for place in ("sound", "records", "page", "twice", "log"):
-        done = subprocess.run(
-            [*program, "--verify", "-qq", "--export", "../result.json"],
-            cwd=places / place,
-            env=environment(),
-            timeout=60,
-            check=False,
-            capture_output=True,
-        )
+        arguments = [*program, "--verify", "-qq", "--export", "../result.json"]
+        done = warm.run(*arguments, env=environment(), timeout=60, cwd=places / place)
         document = result(places / "result.json")
         kept = ("name", "read", "unchanged", "rejected", "status", "rejections")
         found.append((done.returncode, [{name: each[name] for name in kept} for each in document["datasets"]]))
@@ -54,7 +46,7 @@ def told(program: Sequence[str], places: Path) -> list[Any]:
 @pytest.fixture(scope="module")
 def real(places: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """What the verification says that is not broken."""
-    found = told(command(), Path(shutil.copytree(places, tmp_path_factory.mktemp("real") / "places")))
+    found = told(["loader"], Path(shutil.copytree(places, tmp_path_factory.mktemp("real") / "places")))
     assert [code for code, _ in found[::2]] == [0, 1, 3, 3, 0]
     return found
 
@@ -62,5 +54,4 @@ def real(places: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
 @pytest.mark.parametrize("name", some([name for name in MUTANTS if name.startswith("verify ")], 4))
 def test_each_broken_verification_is_caught(name: str, places: Path, real: list[Any], tmp_path: Path) -> None:
     """What the mutant tells of these databases, or leaves beside them, is not what the real one does."""
-    mutant = [sys.executable, "-m", "tests.torture.mutants", name]
-    assert told(mutant, Path(shutil.copytree(places, tmp_path / "places"))) != real
+    assert told(["tests.torture.mutants", name], Path(shutil.copytree(places, tmp_path / "places"))) != real
