@@ -1,19 +1,23 @@
 """How a load ends, whatever is done to it: in time, told in a line, all that is stored sound, and to be finished."""
 
+import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import chdir, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from attrs import frozen
 
 from loader.cli import main
 from tests.benchmarks.generate import generate
-from tests.test_cli import NAMES, command, environment, result, rows, settle_in
+from tests.test_cli import NAMES, SAMPLE, command, environment, result, rows, settle_in
 from tests.torture import warm
+from tests.torture.sharing import share
+
+T = TypeVar("T")
 
 HANG = 10.0
 """Seconds after which a load is taken to hang."""
@@ -44,6 +48,20 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 @pytest.fixture(autouse=True)
 def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settle_in(tmp_path, monkeypatch)
+
+
+def try_each(check: Callable[[T], object], cases: Sequence[T]) -> None:
+    """Check each case in a directory of its own, which holds the sample; as many at once as there are processors."""
+
+    def check_in_its_place(numbered: tuple[int, T]) -> None:
+        number, case = numbered
+        place = Path(f"case{number}").absolute()
+        shutil.copytree(SAMPLE, place / "data")
+        with chdir(place):
+            check(case)
+        shutil.rmtree(place)
+
+    share(check_in_its_place, [*enumerate(cases)], worth=1)
 
 
 @frozen

@@ -5,13 +5,13 @@ import pickle
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 
-from tests.torture import TRIED
+from tests.torture import SECONDS, TRIED
 
 T = TypeVar("T")
 
@@ -44,8 +44,9 @@ def _beside(check: Callable[[T], object], cases: Sequence[T]) -> Iterator[Callab
     with open(reading, "rb") as heard:
 
         def end() -> None:
-            fault, tried = pickle.load(heard)
+            fault, tried, seconds = pickle.load(heard)
             TRIED.update(tried)
+            SECONDS.extend(seconds)
             if fault:
                 pytest.fail(fault, pytrace=False)
 
@@ -56,13 +57,13 @@ def _beside(check: Callable[[T], object], cases: Sequence[T]) -> Iterator[Callab
             os.waitpid(copy, 0)
 
 
-def _check_all(check: Callable[[T], object], cases: Sequence[T]) -> tuple[str, "Counter[str]"]:
-    """What is told of the first case that fails, if any does, and how much was tried."""
-    before = Counter(TRIED)
-    case: Any = None
+def _check_all(check: Callable[[T], object], cases: Sequence[T]) -> tuple[str, Mapping[str, int], Sequence[float]]:
+    """What is told of the first case that fails, if any does, and what was tried and measured."""
+    tried, measured = Counter(TRIED), len(SECONDS)
+    fault, case = "", None
     try:
         for case in cases:
             check(case)
     except BaseException:
-        return f"{case!r:.200}\n{traceback.format_exc()}", TRIED - before
-    return "", TRIED - before
+        fault = f"{case!r:.200}\n{traceback.format_exc()}"
+    return fault, TRIED - tried, SECONDS[measured:]

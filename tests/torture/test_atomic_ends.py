@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import chdir
 from itertools import product
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from tests.torture.ends import (
     load,
     load_from_its_start,
     of_mutant,
+    try_each,
 )
 from tests.torture.test_faults import disk, fails, needs_strace, remount
 
@@ -48,13 +50,21 @@ FAULTS = [
 """Calls that fail, with which error and when; anywhere, or only those that have to do with the databases."""
 
 
-@pytest.fixture
-def before(files: Files) -> Sequence[int]:
-    """The first parts of users and products are stored; returns how many records that are."""
-    for name, share in (("users", 3), ("products", 3), ("orders", 0)):
-        lines = (files.path / f"{name}.csv").read_text().splitlines()
-        write(f"half/{name}.csv", *lines[: len(lines) // share if share else 1])
-    assert main(["-qq", *ATOMIC, "--data", "half", "--export", "none"]) == 0
+@pytest.fixture(scope="module")
+def half(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with databases that hold the first parts of users and products."""
+    directory = tmp_path_factory.mktemp("half")
+    with chdir(directory):
+        for name, share in (("users", 3), ("products", 3), ("orders", 0)):
+            lines = (files.path / f"{name}.csv").read_text().splitlines()
+            write(f"half/{name}.csv", *lines[: len(lines) // share if share else 1])
+        assert main(["-qq", *ATOMIC, "--data", "half", "--export", "none"]) == 0
+    return directory
+
+
+def begin_with(half: Path) -> Sequence[int]:
+    """Have those databases here; returns how many records they hold."""
+    shutil.copytree(half, ".", dirs_exist_ok=True)
     return stored()
 
 
@@ -73,14 +83,19 @@ def check_all_or_none(code: int, before: Sequence[int], files: Files, may_be_unt
 
 
 @needs_strace
-@pytest.mark.parametrize(("call", "error", "when", "on_all"), some(FAULTS, 2))
-def test_a_disk_that_fails(call: str, error: str, when: str, on_all: bool, files: Files, before: Sequence[int]) -> None:
+def test_a_disk_that_fails(files: Files, half: Path) -> None:
     """Whichever call fails, while records are kept apart or all are committed, nothing is stored, and it is told."""
-    paths = [str(Path(part).absolute()) for part in PARTS] if on_all else []
-    done = load_from_its_start(files.path, *ATOMIC, before=fails(call, error, when, *paths))
-    if done.code != 0:
-        check_told(done, ".db", ".csv", "rejects", "result.json", "the load cannot be stored")
-    check_all_or_none(done.code, before, files, may_be_untold=True)
+
+    def check(fault: tuple[str, str, str, bool]) -> None:
+        call, error, when, on_all = fault
+        before = begin_with(half)
+        paths = [str(Path(part).absolute()) for part in PARTS] if on_all else []
+        done = load_from_its_start(files.path, *ATOMIC, before=fails(call, error, when, *paths))
+        if done.code != 0:
+            check_told(done, ".db", ".csv", "rejects", "result.json", "the load cannot be stored")
+        check_all_or_none(done.code, before, files, may_be_untold=True)
+
+    try_each(check, some(FAULTS, 2))
 
 
 @needs_strace
@@ -94,9 +109,10 @@ def test_a_directory_that_is_synced_the_second_time(when: int, files: Files, bef
 
 @pytest.mark.parametrize(("kept", "kibibytes"), some([*product(["there", "apart"], range(1_000, 5_000, 500))], 1))
 def test_a_disk_that_is_too_small(
-    kept: str, kibibytes: int, files: Files, before: Sequence[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    kept: str, kibibytes: int, files: Files, half: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Where there is no room for what is kept apart, or for all in the end, nothing is stored; on a bigger one, all."""
+    before = begin_with(half)
     with disk(f"{kibibytes}k") as path:
         for name in ("half", "data", *(f"{name}.db" for name in NAMES)):
             Path(name).rename(tmp_path / name) if not Path(name).is_file() else shutil.copy(name, path)
@@ -111,10 +127,9 @@ def test_a_disk_that_is_too_small(
         monkeypatch.chdir("..")
 
 
-def check_interrupted(
-    beside: str, seconds: float, files: Files, before: Sequence[int], mutant: str | None = None
-) -> None:
+def check_interrupted(beside: str, seconds: float, files: Files, half: Path, mutant: str | None = None) -> None:
     """A signal comes so long after a file is beside the databases; each sync takes its time."""
+    before = begin_with(half)
     slow = ["-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_exit=50000"]
     for part in PARTS:
         slow += ["-P", str(Path(part).absolute())]
@@ -143,14 +158,13 @@ MOMENTS = [*((LISTING, at / 20) for at in range(10)), *((JOURNAL, at / 20) for a
 
 
 @needs_strace
-@pytest.mark.parametrize(("beside", "seconds"), some(MOMENTS, 1))
-def test_a_signal_amid_the_commit(beside: str, seconds: float, files: Files, before: Sequence[int]) -> None:
+def test_a_signal_amid_the_commit(files: Files, half: Path) -> None:
     """All is stored or nothing, and the exit code and the result say which."""
-    check_interrupted(beside, seconds, files, before)
+    try_each(lambda moment: check_interrupted(*moment, files, half), some(MOMENTS, 1))
 
 
 @needs_strace
-def test_a_commit_that_is_not_shielded_is_caught(files: Files, before: Sequence[int]) -> None:
+def test_a_commit_that_is_not_shielded_is_caught(files: Files, half: Path) -> None:
     """A loader that does not wait for it tells of nothing, and all is stored."""
     with pytest.raises(AssertionError):
-        check_interrupted(LISTING, 0, files, before, "commit of all not shielded")
+        check_interrupted(LISTING, 0, files, half, "commit of all not shielded")
