@@ -117,7 +117,7 @@ class Record:
             for at, step in enumerate(done)
             if isinstance(step, Written | Resized | Named) and at >= max(self.given, synced.get(step.node, 0))
         }
-        for kept in _keepings([*loose], done, random):
+        for kept in dict.fromkeys(_keepings([*loose], done, random)):
             yield self.state(
                 evolve(step, data=step.data[: len(step.data) // 2])
                 if at == kept.torn and isinstance(step, Written)

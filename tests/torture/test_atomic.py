@@ -5,18 +5,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from itertools import product
+from itertools import islice, permutations, product
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 import loader
 from tests.test_cli import NAMES, SAMPLE, environment
-from tests.torture import WHOLE, some
+from tests.torture import WHOLE, sharing, some
 from tests.torture.announcing import jobs
 from tests.torture.ends import of_mutant
+from tests.torture.sharing import share
 from tests.torture.syscalls import Record, State, record, why_not
 from tests.torture.test_crash import Moment, Stored, check_each, ends, files, make_data, moments, put, quick, sound
 
@@ -40,6 +41,9 @@ def grown(directory: Path) -> None:
     loader.run(jobs(directory / "half", directory / "db"))
 
 
+PLACE = "atomic"
+"""The directory in which a load is recorded, in letters of which each is another."""
+
 NEXT = ("atomic", "plain", "check", "verify")
 """What is done next to the databases: a load of either kind, a check, or a verification."""
 
@@ -51,6 +55,19 @@ class Change:
     work: Path
     before: Stored
     after: Stored
+
+    @property
+    def of_this_process(self) -> "Change":
+        """The same in a place that no other process has; but for the order of its letters, it is called the same."""
+        name = next(islice(permutations(self.work.name), sharing.PROCESS, None))
+        return evolve(self, work=self.work.with_name("".join(name)))
+
+    def put(self, state: State) -> State:
+        """Have the files of a state there; journals name each other by paths, and hold the sum of their letters."""
+        recorded, own = f"/{PLACE}/".encode(), f"/{self.work.name}/".encode()
+        there = {path: data.replace(recorded, own) if "-" in path else data for path, data in state.items()}
+        put(there, self.work)
+        return there
 
     def check(self, told: Sequence[str] = ()) -> Stored:
         """All databases are as before or as after; as after, if it was told that anything is stored."""
@@ -65,12 +82,12 @@ class Change:
 
         A check and a verification change nothing, and say so if there is something to be undone.
         """
-        put(state, self.work)
+        there = self.put(state)
         on = jobs(self.work / "data", self.work / "db")
         options: Any = {"check": {"check": True}, "atomic": {"atomic": True}}.get(how, {})
         report = asyncio.run(loader.verify(on)) if how == "verify" else loader.run(on, max_rejects="100%", **options)
         if how in ("check", "verify"):
-            assert durable(files(self.work)) == durable(state)
+            assert durable(files(self.work)) == durable(there)
             if any(path.endswith("-journal") for path in state) and report.status == "failed":
                 assert any("a transaction was cut off: a load" in problem for problem in told_wrong(report))
                 return
@@ -93,8 +110,8 @@ def told_wrong(report: loader.Report) -> list[str]:
 
 
 def changing(prepare: Callable[[Path], None], quick: Path, *mutants: str) -> tuple[Record, Change]:
-    """Record an atomic load. It is replayed in its place: rollback journals name each other by whole paths."""
-    work = quick / "work"
+    """Record an atomic load."""
+    work = quick / PLACE
     prepare(work)
     before = sound(work / "db")
     child = [sys.executable, "-m", "tests.torture.announcing", "data", "db", "atomic", *mutants]
@@ -112,14 +129,18 @@ def test_all_or_none_is_stored_after_every_kill_and_power_cut(prepare: Callable[
     prepare(plain)
     loader.run(jobs(plain / "data", plain / "db"))
     assert sound(plain / "db") == change.after, "other records than those of a load that is not atomic"
-    seen = []
-    for at, moment in enumerate(moments(of, some(ends(of), 40))):
-        put(moment.state, change.work)
-        seen.append(change.check(moment.told))
+
+    def is_stored(case: tuple[int, Moment]) -> bool:
+        at, moment = case
+        own = change.of_this_process
+        own.put(moment.state)
+        stored = own.check(moment.told)
         if WHOLE or at % 20 == 0:
-            change.check_next(moment.state, seen[-1], NEXT[at // (1 if WHOLE else 20) % len(NEXT)])
-    assert change.before in seen
-    assert change.after in seen
+            own.check_next(moment.state, stored, NEXT[at // (1 if WHOLE else 20) % len(NEXT)])
+        return stored == change.after
+
+    seen = share(is_stored, [*enumerate(moments(of, some(ends(of), 40)))])
+    assert {*seen} == {False, True}
     assert not WHOLE or len(seen) > 400, len(seen)
 
 
@@ -133,11 +154,16 @@ def test_a_commit_that_was_cut_off_is_undone_by_whatever_is_next(quick: Path) ->
         if sum(path.endswith(".db-journal") for path in state) == 3 and any("-mj" in path for path in state)
     ]
     assert len(cut_off) > 10
-    for at, state in enumerate(some(cut_off, 8)):
-        put(state, change.work)
-        before = change.check()
+
+    def check(case: tuple[int, State]) -> None:
+        at, state = case
+        own = change.of_this_process
+        own.put(state)
+        before = own.check()
         for how in NEXT if WHOLE else NEXT[at % len(NEXT) :][:1]:
-            change.check_next(state, before, how)
+            own.check_next(state, before, how)
+
+    share(check, [*enumerate(some(cut_off, 8))], worth=4)
 
 
 MUTANTS = {
