@@ -8,8 +8,9 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -82,8 +83,13 @@ CASES = [
 ]
 
 
-def run(out: str, err: str, *arguments: str) -> int:
-    """Run the program with streams of these kinds; its exit code."""
+def _close(descriptors: Sequence[int]) -> None:
+    for each in descriptors:
+        os.close(each)
+
+
+def run(out: str, err: str, *arguments: str, is_warm: bool) -> int:
+    """Run the program, perhaps a warm one, with streams of these kinds; its exit code."""
     with ExitStack() as stack:
         streams: list[Any] = [subprocess.DEVNULL]
         for name, kind in (("stdout", out), ("stderr", err)):
@@ -93,7 +99,12 @@ def run(out: str, err: str, *arguments: str) -> int:
             else:
                 streams.append(how and stack.enter_context(how()))
         env = environment(TERM="xterm")
-        return stack.enter_context(warm.begin("loader", *arguments, env=env, streams=streams)).wait(HANG)
+        if is_warm:
+            return stack.enter_context(warm.begin("loader", *arguments, env=env, streams=streams)).wait(HANG)
+        given = dict(zip(("stdin", "stdout", "stderr"), streams, strict=True))
+        closing = partial(_close, [number for number, stream in enumerate(streams) if stream is None])
+        done = subprocess.run(command(*arguments), env=env, preexec_fn=closing, timeout=HANG, check=False, **given)
+        return done.returncode
 
 
 def test_streams_of_all_kinds() -> None:
@@ -103,8 +114,10 @@ def test_streams_of_all_kinds() -> None:
 
 
 def check_streams(case: tuple[str, str, str, str]) -> None:
+    """One of eight is started for it: how Python begins is a matter of its streams as well."""
     out, err, export, live = case
-    code = run(out, err, "--export", export, "--live", live, "--max-rejects", "4")
+    is_warm = (export, live) != ("result.json", "auto")
+    code = run(out, err, "--export", export, "--live", live, "--max-rejects", "4", is_warm=is_warm)
     is_written = out in TAKES if export == "-" else export != "/dev/full"
     assert code == (0 if is_written else 3)
     check_intact()

@@ -42,7 +42,7 @@ HIDE, SHOW = b"\x1b[?25l", b"\x1b[?25h"
 class OnTerminal:
     """The program on a pseudo-terminal, and all that came there."""
 
-    process: warm.Program
+    process: "warm.Program | subprocess.Popen[bytes]"
     seen: bytearray = field(factory=bytearray)
 
     def signal(self, number: signal.Signals) -> int:
@@ -76,8 +76,8 @@ def _heed_signals() -> None:
 
 
 @contextmanager
-def on_terminal(*arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator[OnTerminal]:
-    """The program at work on a pseudo-terminal, in a process group of its own; it is not left behind."""
+def on_terminal(*arguments: str, stdin: int = subprocess.DEVNULL, is_warm: bool = True) -> Iterator[OnTerminal]:
+    """The program, perhaps a warm one, at work on a pseudo-terminal, in a session of its own; it is not left behind."""
     ours, theirs = os.openpty()
 
     def read() -> None:
@@ -85,8 +85,20 @@ def on_terminal(*arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator[On
             while piece := os.read(ours, 2**16):
                 one.seen.extend(piece)
 
-    env, streams = environment(TERM="xterm", COLUMNS="100"), (stdin, theirs, theirs)
-    with warm.begin("loader", *arguments, env=env, streams=streams, session=True) as process:
+    env = environment(TERM="xterm", COLUMNS="100")
+    with (
+        warm.begin("loader", *arguments, env=env, streams=(stdin, theirs, theirs), session=True)
+        if is_warm
+        else subprocess.Popen(
+            command(*arguments),
+            env=env,
+            stdin=stdin,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=_heed_signals,
+        )
+    ) as process:
         os.close(theirs)
         one = OnTerminal(process)
         reader = threading.Thread(target=read)
@@ -111,7 +123,7 @@ def test_at_any_moment(files: Files) -> None:
 
 def check_instant(number: signal.Signals, seed: int, files: Files) -> None:
     chance = random.Random(f"{number} {seed}")
-    with on_terminal("--data", str(files.path), "--jobs", str(seed % 3)) as one:
+    with on_terminal("--data", str(files.path), "--jobs", str(seed % 3), is_warm=seed % 10 > 0) as one:
         wait_until(lambda: HIDE in one.seen)
         time.sleep(chance.uniform(0, 0.12))
         code = one.signal(number)
