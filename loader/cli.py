@@ -140,6 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BUG
     finally:
         _flush(out)
+        _flush(err)
 
 
 def _begin(given: Mapping[str, Any], out: IO[str]) -> int:
@@ -166,13 +167,13 @@ def _stream(stream: IO[str] | None) -> IO[str]:
     return stream
 
 
-def _flush(out: IO[str]) -> None:
-    """Flush now, so that Python does not at its end, and complains of a reader that is gone."""
+def _flush(stream: IO[str]) -> None:
+    """Flush now, so that Python does not at its end, and makes a full disk or a reader that is gone the exit code."""
     try:
-        out.flush()
+        stream.flush()
     except (OSError, ValueError):
         with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _complain(err: IO[str], text: str, error: BaseException, verbose: bool) -> None:

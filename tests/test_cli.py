@@ -34,7 +34,7 @@ _TELLING = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "TTY_COMP
 
 
 def _tells(name: str) -> bool:
-    return name.startswith("LOADER_") or name in _TELLING
+    return name.startswith("LOADER_") or name in (*_TELLING, "PYTHONUNBUFFERED")
 
 
 def settle_in(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

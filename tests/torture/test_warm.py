@@ -42,7 +42,6 @@ def test_it_finds_itself_with_the_same(numbers: tuple[int, ...], session: bool) 
     """Arguments, streams, signals, environment, session, threads: a program cannot tell how it was begun."""
     Path("shown.py").write_text(SHOW)
     env = environment(TERM="xterm", OWN="é")
-    env.pop("PYTHONUNBUFFERED", None)
     with open(os.devnull, "rb") as nothing, open("started", "wb") as out:
         given: dict[str, Any] = {"stdin": nothing, "stdout": out, "stderr": out}
         closed = partial(_close, {0, 1, 2} - {*numbers})
