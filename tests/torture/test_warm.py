@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -90,6 +91,14 @@ def test_it_can_be_killed_and_waited_for() -> None:
         assert program.poll() is None
         program.send_signal(signal.SIGTERM)
         assert program.wait(10) == program.poll() == -signal.SIGTERM
+
+
+def test_a_signal_to_one_that_has_just_ended_is_lost() -> None:
+    """Between its end and what is told of that, there is nothing to be signalled, and no fault in it."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+        warm.Program(["ended"], ended.pid, ours).send_signal(signal.SIGTERM)
 
 
 def test_cases_that_are_shared_out_are_all_checked(tmp_path: Path) -> None:
