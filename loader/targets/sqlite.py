@@ -12,6 +12,7 @@ from contextlib import (
     closing,
     contextmanager,
     nullcontext,
+    suppress,
 )
 from functools import partial
 from itertools import islice
@@ -268,7 +269,8 @@ class Connection:
     def hurry(self) -> None:
         """Wait for no lock any more, and break off the statement that is being run, if there is one."""
         self.is_hurried = True
-        self.interrupt()
+        with suppress(sqlite3.ProgrammingError):  # it is being closed, which may take as long
+            self.interrupt()
 
     async def write(self, statement: str, portions: Iterator[Sequence[object]]) -> int:
         """Run one statement for each portion of parameters, in one trip, and return how many rows it wrote in all."""

@@ -875,3 +875,15 @@ def test_any_number_of_records_is_written(target: Target) -> None:
     """Records are written in portions of any size, each once."""
     insert(target, *((at, f"n{at}", None, None) for at in range(1, 9_876)))
     assert stored(target, range(10_000)) == set(range(1, 9_876))
+
+
+def test_a_connection_that_is_closed_can_be_hurried(tmp_path: Path) -> None:
+    """To close takes long where a log is taken up on a slow disk; who is told to hurry meanwhile goes on in order."""
+
+    async def main() -> None:
+        async with sqlite.connect("a.db", f"file:{tmp_path}/a.db") as connection:
+            pass
+        connection.hurry()
+        assert connection.is_hurried
+
+    asyncio.run(main())
