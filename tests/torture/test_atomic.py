@@ -121,7 +121,7 @@ def changing(prepare: Callable[[Path], None], quick: Path, *mutants: str) -> tup
 
 
 @recorded
-@pytest.mark.parametrize("prepare", [new, grown])
+@pytest.mark.parametrize("prepare", some([grown, new], 1))
 def test_all_or_none_is_stored_after_every_kill_and_power_cut(prepare: Callable[[Path], None], quick: Path) -> None:
     """All three databases are as before or as after the load; run again, it comes to its end and leaves nothing."""
     of, change = changing(prepare, quick)
@@ -135,11 +135,11 @@ def test_all_or_none_is_stored_after_every_kill_and_power_cut(prepare: Callable[
         own = change.of_this_process
         own.put(moment.state)
         stored = own.check(moment.told)
-        if WHOLE or at % 20 == 0:
-            own.check_next(moment.state, stored, NEXT[at // (1 if WHOLE else 20) % len(NEXT)])
+        if WHOLE or at % 16 == 0:
+            own.check_next(moment.state, stored, NEXT[at // (1 if WHOLE else 16) % len(NEXT)])
         return stored == change.after
 
-    seen = share(is_stored, [*enumerate(moments(of, some(ends(of), 40)))])
+    seen = share(is_stored, [*enumerate(moments(of, some(ends(of), 20)))])
     assert {*seen} == {False, True}
     assert not WHOLE or len(seen) > 400, len(seen)
 
@@ -163,7 +163,7 @@ def test_a_commit_that_was_cut_off_is_undone_by_whatever_is_next(quick: Path) ->
         for how in NEXT if WHOLE else NEXT[at % len(NEXT) :][:1]:
             own.check_next(state, before, how)
 
-    share(check, [*enumerate(some(cut_off, 8))], worth=4)
+    share(check, [*enumerate(some(cut_off, 4))], worth=4)
 
 
 MUTANTS = {
@@ -176,7 +176,7 @@ MUTANTS = {
 
 
 @recorded
-@pytest.mark.parametrize(("prepare", "mutant"), some([*product([grown, new], MUTANTS)], 2))
+@pytest.mark.parametrize(("prepare", "mutant"), some([*product([grown, new], MUTANTS)], 1))
 def test_a_mutant_is_caught(prepare: Callable[[Path], None], mutant: str, quick: Path) -> None:
     """A load that commits in another way is caught by the same check of the same moments."""
     of, change = changing(prepare, quick, mutant)

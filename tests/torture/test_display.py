@@ -250,7 +250,7 @@ RENDERERS = [
 ERRORS = [ZeroDivisionError("broken"), UnicodeEncodeError("ascii", "é", 0, 1, "broken"), BrokenPipeError(), KeyError(1)]
 
 
-@pytest.mark.parametrize("renderer", some(RENDERERS, 8))
+@pytest.mark.parametrize("renderer", some(RENDERERS, 4))
 @pytest.mark.parametrize("live", ["always", "never"])
 @pytest.mark.parametrize("error", some(ERRORS, 1), ids=repr)
 def test_a_renderer_that_raises(renderer: str, live: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from tests.torture import TRIED, WHOLE, some
 from tests.torture.files import FORMS, MEMORY, POLLUTIONS
 from tests.torture.readers import CHECKS, CORPUS, check
 
-FEW = settings(max_examples=400 if WHOLE else 30, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=400 if WHOLE else 8, deadline=None, suppress_health_check=list(HealthCheck))
 
 HAS_ATHERIS = find_spec("atheris") is not None
 Fuzzer = tuple["subprocess.Popen[bytes]", Path]
@@ -40,7 +40,7 @@ Fuzzer = tuple["subprocess.Popen[bytes]", Path]
 @pytest.fixture(scope="module", autouse=True)
 def fuzzers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Fuzzer]]:
     """Fuzzers that are at work while other tests run, so that they take less time of their own; one for each reader."""
-    effort = "-runs=4400" if WHOLE else "-runs=200"
+    effort = "-runs=4400" if WHOLE else "-runs=100"
     begun = {}
     with ExitStack() as stack:
         for ending in CHECKS if HAS_ATHERIS else ():
@@ -58,7 +58,7 @@ def fuzzers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, F
 SEEDS = [path for ending in CHECKS for path in sorted((CORPUS / ending).iterdir())]
 
 
-@pytest.mark.parametrize("path", some(SEEDS, 30), ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", some(SEEDS, 15), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_the_corpus(path: Path) -> None:
     """Each file that once reached another branch, or broke something, is read within the laws."""
     TRIED["files of the corpus"] += 1

@@ -164,7 +164,7 @@ def test_a_word_of_sql_is_a_name_like_others(word: str) -> None:
 @pytest.mark.parametrize("flags", [[], ["--ignore-extra"]])
 def test_a_header_is_only_text(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever a column is called, it is left out or refused, and nothing else becomes of it."""
-    for text in some([each for each in ALL if each[0] != "_"], 20):
+    for text in some([each for each in ALL if each[0] != "_"], 10):
         TRIED[STRINGS_TRIED] += 1
         cells = as_csv([["1", "A", "1", text]], [*PRODUCTS.header, text]).encode(errors="surrogatepass")
         Path("data/products.csv").write_bytes(cells)
@@ -178,7 +178,7 @@ def test_a_header_is_only_text(flags: list[str], capsys: pytest.CaptureFixture[s
 
 def test_a_name_on_the_command_line_is_only_text(capsys: pytest.CaptureFixture[str]) -> None:
     """What is no dataset and no file is refused by its name, shown as text, and nothing is made of it."""
-    for text in some(ALL, 30):
+    for text in some(ALL, 15):
         for arguments in ([text], [f"users={text}"], ["--data", text], ["--models", text], ["--format", text]):
             if "\0" in text or not is_whole(text):
                 continue  # which no operating system hands to a program
@@ -335,7 +335,7 @@ def check_rows_that_come(program: Sequence[str], texts: Sequence[str]) -> None:
 
 def test_nothing_foreign_reaches_a_terminal_while_rows_come() -> None:
     """Where rows come slowly, the live view shows whatever is refused, a few at a time, and does nothing else."""
-    check_rows_that_come(command(), some(WAYS["the name of a member"].texts, 40))
+    check_rows_that_come(command(), some(WAYS["the name of a member"].texts, 20))
 
 
 DECLARATIONS = {
@@ -459,7 +459,7 @@ def test_a_view_that_trusts_cells_is_caught(name: str, monkeypatch: pytest.Monke
             broken(name, patch)
             texts = [each for each in STRINGS["markup"] if is_file_name(each)] if "markup" in name else ["\x1b[2J"]
             with pytest.raises(AssertionError):
-                check_terminal(way, some(texts, 18), "never", patch)
+                check_terminal(way, some(texts, 9), "never", patch)
 
 
 def test_a_command_that_trusts_models_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
