@@ -545,7 +545,7 @@ class _Lane:
         if before:
             await before
         rejections = portion.rejections(refusals)
-        while some := list(islice(rejections, _TOLD_AT_ONCE)):
+        while some := tuple(islice(rejections, _TOLD_AT_ONCE)):
             self._tell(Rejected(self._dataset.name, some))
             await asyncio.sleep(0)
 

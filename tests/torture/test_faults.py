@@ -12,10 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from threading import Timer
+from typing import TypeVar
 
 import pytest
 from attrs import frozen
@@ -81,14 +82,25 @@ needs_strace = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("most", some(range(8, 24), 1))
-def test_few_open_files(most: int, files: Files) -> None:
+T = TypeVar("T")
+
+
+def try_faults(check: Callable[[T], None], cases: Sequence[T]) -> None:
+    TRIED[FAULTS] += len(cases) - 1  # one is the test itself
+    try_each(check, cases)
+
+
+def test_few_open_files(files: Files) -> None:
     """From as many on as Python takes to begin: what could not be opened is named."""
-    done = load_from_its_start(files.path, preexec_fn=limited(resource.RLIMIT_NOFILE, most))
-    if done.code != 1:
-        check_told(done, *OUTPUTS, ".csv")
-    check_intact()
-    check_finished_by_running_again(files)
+
+    def check(most: int) -> None:
+        done = load_from_its_start(files.path, preexec_fn=limited(resource.RLIMIT_NOFILE, most))
+        if done.code != 1:
+            check_told(done, *OUTPUTS, ".csv")
+        check_intact()
+        check_finished_by_running_again(files)
+
+    try_faults(check, some(range(8, 24), 1))
 
 
 @pytest.mark.parametrize("mebibytes", some((40, 50, 60, 80, 90, 100, 110, 120, 130, 140, 160, 180, 220, 260, 300), 1))
@@ -110,13 +122,15 @@ def line_at(crash: str) -> str:
 
 
 @needs_strace
-@pytest.mark.parametrize("when", some([f"{number}{onwards}" for number in range(1, 22) for onwards in ("", "+")], 1))
-def test_no_more_threads(when: str, files: Files) -> None:
+def test_no_more_threads(files: Files) -> None:
     """A thread that cannot begin fails its dataset, which is named."""
-    done = load_from_its_start(files.path, before=fails("clone,clone3", "EAGAIN", when))
-    check_told(done, ".csv")
-    check_intact()
-    check_finished_by_running_again(files)
+
+    def check(when: str) -> None:
+        check_told(load_from_its_start(files.path, before=fails("clone,clone3", "EAGAIN", when)), ".csv")
+        check_intact()
+        check_finished_by_running_again(files)
+
+    try_faults(check, some([f"{number}{onwards}" for number in range(1, 22) for onwards in ("", "+")], 1))
 
 
 # --- disks -----------------------------------------------------------------------------------------------------------
@@ -200,8 +214,7 @@ def test_a_disk_that_fails(files: Files) -> None:
         check_intact(may_hold_more=call == "fdatasync" and when.endswith("+"))
         check_finished_by_running_again(files)
 
-    TRIED[FAULTS] += len(some(CALLS, 2)) - 1  # one is the test itself
-    try_each(check, some(CALLS, 2))
+    try_faults(check, some(CALLS, 2))
 
 
 @frozen
@@ -453,7 +466,8 @@ def test_a_process_that_is_killed(seed: int, files: Files) -> None:
         wait_until(lambda: len(children(process.pid)) == 2)
         time.sleep(chance.uniform(0, 0.3))
         if left := children(process.pid):
-            os.kill(chance.choice(sorted(left)), signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(chance.choice(sorted(left)), signal.SIGKILL)
         _, err = process.communicate(timeout=HANG)
     assert process.returncode in (1, 3)
     if process.returncode == 3:

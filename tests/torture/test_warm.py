@@ -45,7 +45,7 @@ def test_it_finds_itself_with_the_same(numbers: tuple[int, ...], session: bool) 
     env = environment(TERM="xterm", OWN="é")
     with open(os.devnull, "rb") as nothing, open("started", "wb") as out:
         given: dict[str, Any] = {"stdin": nothing, "stdout": out, "stderr": out}
-        closed = partial(_close, {0, 1, 2} - {*numbers})
+        closed = partial(_begin_without, {0, 1, 2} - {*numbers})
         line = [sys.executable, "-m", "shown", "0"]
         with subprocess.Popen(line, env=env, start_new_session=session, preexec_fn=closed, **given) as started:
             code = started.wait(10)
@@ -56,7 +56,8 @@ def test_it_finds_itself_with_the_same(numbers: tuple[int, ...], session: bool) 
     assert Path("warm").read_text().splitlines() == Path("started").read_text().splitlines()
 
 
-def _close(numbers: Iterable[int]) -> None:
+def _begin_without(numbers: Iterable[int]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which it ignores, if these run in the background
     for number in numbers:
         os.close(number)
 
