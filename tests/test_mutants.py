@@ -55,7 +55,7 @@ class SlowUsers(Schedule):
     def __init__(self, databases: Path) -> None:
         super().__init__()
         self._databases = databases
-        self._tries = 40
+        self._tries = 100
 
     async def hold(self, name: str) -> None:
         while name == "users" and self._tries and not count(self._databases, SAMPLE["orders"]):
