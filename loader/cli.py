@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     out, err = _stream(sys.stdout), _stream(sys.stderr)
     verbose = False
     try:
-        given = vars(parser().parse_args(argv))
+        given = _given(argv, out)
         verbose = given.get("verbose", False)
         if "init" in given:
             return _begin(given, out)
@@ -129,6 +129,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         _complain(err, str(error), error, verbose)
         return 2
+    except OutputError as error:
+        _complain(err, str(error), error, verbose)
+        return 3
     except KeyboardInterrupt:  # before the load
         return 128 + signal.SIGINT
     except Exception as error:
@@ -141,6 +144,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         _flush(out)
         _flush(err)
+
+
+def _given(argv: Sequence[str] | None, out: IO[str]) -> dict[str, Any]:
+    """What is given; OutputError if the help or the version, which end the program, cannot be written."""
+    try:
+        try:
+            return vars(parser().parse_args(argv))
+        except SystemExit:
+            out.flush()
+            raise
+    except BrokenPipeError:  # the reader has had enough
+        sys.exit()
+    except OSError as error:
+        raise OutputError(f"stdout cannot be written: {error.strerror}") from error
 
 
 def _begin(given: Mapping[str, Any], out: IO[str]) -> int:

@@ -901,11 +901,22 @@ def test_help_fits_any_width(columns: str, monkeypatch: pytest.MonkeyPatch, caps
     assert "--max-rejects" in capsys.readouterr().out
 
 
-def test_help_for_a_stream_that_takes_nothing() -> None:
-    """Help that cannot be written ends without a traceback."""
+@pytest.mark.parametrize("buffering", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_help_for_a_stream_that_takes_nothing(flag: str, buffering: dict[str, str]) -> None:
+    """Help that cannot be written is told in a line; to a reader that has had enough nothing is told."""
     with open("/dev/full", "wb") as full:
-        done = program("--help", stdout=full)
-    assert b"Traceback" not in done.stderr
+        done = subprocess.run(
+            command(flag), env=environment(**buffering), stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (3, b"loader: stdout cannot be written: No space left on device\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as pipe:
+        done = subprocess.run(
+            command(flag), env=environment(**buffering), stdout=pipe, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_colour_is_what_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

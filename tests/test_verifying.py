@@ -687,6 +687,18 @@ def test_a_log_beside_the_file_that_a_link_names_is_read() -> None:
         assert loader.run(jobs, check=True).tallies["users"].counts.rejected > 1
 
 
+def test_a_link_that_leads_nowhere_is_told() -> None:
+    """A link to itself is no database that is not there, as one that leads to no file is."""
+    Path("users.db").symlink_to("users.db")
+    problem = "users.db: it cannot be opened: look at the directory and its permissions"
+    report = verified(DATASETS, names=["users"])
+    assert str(report.tallies["users"].problem) == f"{problem} (Too many levels of symbolic links)"
+    assert report.exit_code == 3
+    Path("users.db").unlink()
+    Path("users.db").symlink_to("nothing.db")
+    assert verified(DATASETS, names=["users"]).exit_code == 0
+
+
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
 def test_what_is_no_file_is_told(make: Callable[[Path], None]) -> None:
     """It is not taken for a database in which there is nothing."""

@@ -226,7 +226,8 @@ class CsvReader:
             found.lines.append(line)
 
     def _misfit(self, row: "_Row", line: int) -> Misfit:
-        return Misfit(line, {name: row.named[name] for name in self.fields if name in row.named}, row.faults())
+        cells = {name: cell for name, cell in row.named.items() if name in self.fields and not undecoded(str(cell))}
+        return Misfit(line, cells, row.faults())
 
     def _unpack(self, data: bytes) -> "_Row":
         """The row that one record is or, in a rejects file, holds."""
@@ -338,6 +339,8 @@ def _header(stream: Stream, name: str, size: int, delimiter: str) -> tuple[tuple
         if not piece and not data.strip(b"\r\n"):
             raise SourceError(f"{name} holds nothing but blank lines")
         if not piece or len(data) > MAX_ROW:
+            if b'"' not in data and b"\r" not in data:
+                raise SourceError(f"{name}: the first line is not a header: it is longer than 1 MiB")
             stray = "quote" if b'"' in data else "carriage return (are there no line feeds?)"
             raise SourceError(f"{name}: the first line is not a header: a {stray} stands where none may")
     text = record[1].decode(errors="surrogateescape")

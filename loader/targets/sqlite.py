@@ -17,6 +17,7 @@ from contextlib import (
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from stat import S_ISREG
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -185,9 +186,16 @@ class SqliteTarget:
             raise TargetError(f"{self.path.parent} cannot be made: {error.strerror}") from error
 
     def _is_there(self) -> bool:
-        if self.path.exists() and not self.path.is_file():
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            way_out = _WAYS_OUT[sqlite3.SQLITE_CANTOPEN]
+            raise TargetError(f"{self.name}: {way_out} ({error.strerror})") from error
+        if not S_ISREG(status.st_mode):
             raise TargetError(f"{self.name} is not a file: move it away, or choose another directory with --into")
-        return self.path.is_file() and self.path.stat().st_size > 0
+        return status.st_size > 0
 
     def _uri(self, mode: str) -> str:
         return f"{self.path.absolute().as_uri()}?mode={mode}"

@@ -203,7 +203,8 @@ def test_a_row_that_cannot_be_read_says_what_is_in_the_way(broken: str, words: s
         ("id,name, email", "the header lacks 'email' of users"),
         ("id;name;email", "the header lacks 'id', 'name', 'email' of users; if another .*--delimiter"),
         ('id,"name,email\n1,a,b\n2,c,d', "the first line is not a header"),
-        ('id,na"me,email\n', "the first line is not a header"),
+        ('id,na"me,email\n', "the first line is not a header: a quote stands where none may"),
+        ("id,name\rx,email\r1,2,3", "the first line is not a header: a carriage return .* stands where none may"),
         ("\n\n\n", "holds nothing but blank lines"),
         ("\r\n", "holds nothing but blank lines"),
         ("id,name,email\r1,a,b\r2,c,d", "header"),
@@ -216,6 +217,22 @@ def test_a_header_that_does_not_fit_stops_the_dataset(header: str, words: str, s
         read(f"{header}\n1,a,b\n" if "\n" not in header else header, block_size=size)
     assert "users.csv" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_header_without_an_end_is_too_long() -> None:
+    """A first line that goes on and on is told to do so, and no sign that stands nowhere in it is blamed."""
+    with pytest.raises(SourceError, match="the first line is not a header: it is longer than 1 MiB"):
+        read("x" * 2**21)
+
+
+def test_a_byte_that_cannot_be_decoded_is_told_once() -> None:
+    """What Python puts in its place stands nowhere in the file; other faults of the row are told as well."""
+    block = Block(b"x,G\xff,g@b.c\n", 2, 0)
+    [draft] = parse(USERS, CsvReader(USERS.header, USERS.header), block).drafts
+    assert [str(reason) for reason in draft.reasons] == [
+        "row-error: cannot be decoded: it holds the byte 0xFF (see --encoding)",
+        "type-error: id not an integer: 'x'",
+    ]
 
 
 def test_a_header_of_any_number_of_columns_is_told_in_short() -> None:
