@@ -4,7 +4,7 @@ A check that is not sure says no; the model then decides. A validator of a user'
 `all_pass`, a function from a list of values to whether each of them would pass.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -58,3 +58,24 @@ def is_sure(check: Check | None, values: Sequence[Any]) -> bool:
         return not values or bool(check and check(values))
     except Exception:  # it is made for values of another type
         return False
+
+
+_PART = 64
+_A_FEW = 8
+
+
+def parts(column: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
+    """The parts of a column, with where they begin: of 64 values each, those of such a part of 8, then single ones."""
+    size = _PART if len(column) > _PART else _A_FEW if len(column) > _A_FEW else 1
+    return ((at, column[at : at + size]) for at in range(0, len(column), size))
+
+
+def doubtful(passes: Callable[[Sequence[Any]], bool], column: Sequence[Any], start: int = 0) -> Iterator[int]:
+    """The positions of the values that do not pass; those that pass together are not looked at singly."""
+    if passes(column):
+        return
+    if len(column) == 1:
+        yield start
+        return
+    for at, part in parts(column):
+        yield from doubtful(passes, part, start + at)

@@ -111,23 +111,28 @@ def _read_int(cell: object) -> int:
 
 
 def _read_ints(cells: Cells) -> Cells | None:
-    """The integers that the cells are as an array of JSON, if that array, written anew, is the same.
-
-    A column that was read as integers already, as a reader may, is an array of 64 bits each.
-    """
+    """The integers that the cells are; a column that was read as such already, as a reader may, is an array of them."""
     if isinstance(cells, array):
         return cells
     try:
-        text, count = f"[{','.join(cells)}]".encode(errors="replace"), len(cells)
-        numbers = orjson.loads(text)
-        if len(numbers) == count and orjson.dumps(numbers) == text and b"e" not in text:  # as in true and false
-            return array("q", numbers)
-    except TypeError:  # not all are texts, or integers
-        if set(map(type, cells)) == {int}:
-            return _in_64_bits(cells)
-    except (ValueError, OverflowError):
-        pass
-    return None
+        text = ",".join(cells).encode(errors="replace")
+    except TypeError:  # not all are texts
+        return _in_64_bits(cells) if set(map(type, cells)) == {int} else None
+    found = integers(text) if text.translate(None, b"-0123456789") == b"," * (len(cells) - 1) else None
+    return found if found is not None and len(found) == len(cells) else None  # a single cell may be empty
+
+
+def integers(text: bytes) -> "array[int] | None":
+    """Integers from a text of digits, signs and the commas between them; None if not all are canonical, or of 64 bits.
+
+    They are what JSON allows of such a text, but for a nought with a sign.
+    """
+    if b"-" in text and b"-0" in text:
+        return None
+    try:
+        return array("q", orjson.loads(b"[%b]" % text))
+    except (ValueError, OverflowError, TypeError):
+        return None
 
 
 def _in_64_bits(numbers: Cells) -> Cells | None:

@@ -5,22 +5,20 @@ model is asked about the others, and a row that it refuses is gone through field
 """
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import chain, starmap
 from operator import attrgetter
 from typing import Any
 
 from attrs import NOTHING, Attribute, Converter
 
-from loader.core.columns import Check, is_sure
+from loader.core.columns import doubtful, is_sure, parts
 from loader.core.dataset import Dataset
 from loader.core.fields import Field
 from loader.core.records import Batch, Block, Draft, Reader, Reason, Record, Records, without
 from loader.core.values import shortened
-
-_PART = 64
-_A_FEW = 8
 
 Column = Sequence[object]
 
@@ -53,13 +51,7 @@ def _in_parts(
         return found
     if len(column) == 1:
         return [singly(start, column[0])]
-    return list(chain.from_iterable(_in_parts(part, together, singly, start + at) for at, part in _parts(column)))
-
-
-def _parts(column: Column) -> Iterator[tuple[int, Column]]:
-    """Parts of a column, with where they begin."""
-    size = _PART if len(column) > _PART else _A_FEW if len(column) > _A_FEW else 1
-    return ((at, column[at : at + size]) for at in range(0, len(column), size))
+    return list(chain.from_iterable(_in_parts(part, together, singly, start + at) for at, part in parts(column)))
 
 
 def _read(one: Field, cells: Column, unread: set[int]) -> Column:
@@ -77,13 +69,13 @@ def _read(one: Field, cells: Column, unread: set[int]) -> Column:
 
 def _checked(dataset: Dataset, columns: Sequence[Column], refused: set[int]) -> Records:
     """What the database keeps of each row, by the checks of its columns; of a row in doubt, by its model."""
-    doubtful: set[int] = set()
+    in_doubt: set[int] = set()
     stored = []
     for each, check, values in zip(dataset.fields, dataset.checks or (), columns, strict=False):
-        doubtful.update(_unsure(check, values))
-        stored.append(_in_parts(values, each.store_all, lambda at, _: doubtful.add(at)))
+        in_doubt.update(doubtful(partial(is_sure, check), values))
+        stored.append(_in_parts(values, each.store_all, lambda at, _: in_doubt.add(at)))
     beyond_doubt = {}
-    for row in doubtful:
+    for row in in_doubt:
         try:
             beyond_doubt[row] = dataset.stored(dataset.construct(*(values[row] for values in columns)))
         except Exception:  # whatever a model raises is its refusal
@@ -94,15 +86,6 @@ def _checked(dataset: Dataset, columns: Sequence[Column], refused: set[int]) -> 
             for row, record in beyond_doubt.items():
                 column[row] = record[at]
     return Records(stored)
-
-
-def _unsure(check: Check, values: Column, start: int = 0) -> Iterator[int]:
-    """The positions of the values that a check is not sure of."""
-    if len(values) == 1:
-        yield from () if is_sure(check, values) else (start,)
-    elif not is_sure(check, values):
-        for at, part in _parts(values):
-            yield from _unsure(check, part, start + at)
 
 
 def _as_array(values: Column) -> Column:

@@ -1,12 +1,13 @@
 """Whether what a database keeps is what a load would have stored: restored to values, and judged by the model again."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import chain
 
 from attrs import evolve
 
-from loader.core.columns import Check, column_check, is_sure
+from loader.core.columns import Check, column_check, doubtful, is_sure
 from loader.core.dataset import Dataset
 from loader.core.fields import Field, Group, has_hook
 from loader.core.judging import Absent, named
@@ -43,19 +44,13 @@ def _suspects(dataset: Dataset, rows: Sequence[Row]) -> Sequence[int]:
     if None in checks or has_hook(dataset.model):
         return range(len(rows))
     columns = zip(dataset.fields, checks, zip(*rows, strict=True), strict=False)
-    return sorted(set(chain.from_iterable(_doubtful(each, check, column) for each, check, column in columns)))
+    found = (doubtful(partial(_passes, each, check), column) for each, check, column in columns)
+    return sorted(set(chain.from_iterable(found)))
 
 
-def _doubtful(one: Field, check: Check | None, column: Sequence[object], start: int = 0) -> Iterator[int]:
+def _passes(one: Field, check: Check | None, column: Sequence[object]) -> bool:
     values = one.restore_all(column)
-    if values is not None and is_sure(check, values):
-        return
-    if len(column) == 1:
-        yield start
-        return
-    half = len(column) // 2
-    yield from _doubtful(one, check, column[:half], start)
-    yield from _doubtful(one, check, column[half:], start + half)
+    return values is not None and is_sure(check, values)
 
 
 def _draft(dataset: Dataset, line: int, row: Row) -> Draft:

@@ -7,17 +7,15 @@ reading resumes at the next.
 
 import csv
 import re
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property, partial
 from typing import Literal
 
-import orjson
 from attrs import Factory, define, frozen
 
 from loader.core.dataset import Dataset
 from loader.core.errors import SourceError
-from loader.core.kinds import INT
+from loader.core.kinds import INT, integers
 from loader.core.records import MAX_REJECT, MAX_ROW, Block, Misfit, Origin, Reason, Rows, Span, without
 from loader.sources.columns import check_columns
 from loader.sources.files import UNDECODED, Stream, cut, texts, undecoded
@@ -154,11 +152,10 @@ class CsvReader:
         text = b"".join([*plain, block.data[start:]])[:-1]
         width, count = len(self.header), len(lines) - len(misfits)
         shape = b"\n".join([delimiter * (width - 1)] * count)
-        if width < 2 or text.translate(None, b"-0123456789") != shape or (b"-" in text and b"-0" in text):
+        if width < 2 or text.translate(None, b"-0123456789") != shape:
             return None
-        try:
-            cells = array("q", orjson.loads(b"[" + text.replace(delimiter, b",").replace(b"\n", b",") + b"]"))
-        except (ValueError, OverflowError, TypeError):  # not canonical digits, or beyond 64 bits
+        cells = integers(text.replace(delimiter, b",").replace(b"\n", b","))
+        if cells is None:
             return None
         fields = [cells[at::width] for at in self._positions if at is not None]
         return Rows(fields, without(lines, [misfit.line - block.line for misfit in misfits]), misfits)
