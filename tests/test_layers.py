@@ -82,9 +82,9 @@ FOREIGN = {
     "ijson": {"loader.sources.json_array"},
     "orjson": {
         "loader.core.kinds",
-        "loader.sources.csv",
         "loader.sources.ndjson",
         "loader.sources.rows",
+        "loader.sources.uniform",
         "loader.export",
     },
     "pyarrow": {"loader.sources.parquet"},

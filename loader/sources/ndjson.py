@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain
 from operator import itemgetter
 from typing import Any, Self
 
@@ -16,8 +15,10 @@ import orjson
 from attrs import define, frozen
 
 from loader.core.dataset import Dataset
+from loader.core.kinds import INT
 from loader.core.records import MAX_ROW, Block, Misfit, Origin, Reason, Rows, Span
 from loader.core.values import Number, shortened, shown
+from loader.sources import uniform
 from loader.sources.files import Readable, cut, texts, undecoded
 
 _INEXACT = re.compile(rb"[0-9][eE][-+0-9]|[0-9.]{16}|0\.0000|\.[0-9]*+(?<=0)")
@@ -43,36 +44,18 @@ class NdjsonReader:
     fields: tuple[str, ...]
     optional: frozenset[str]
     ignore_extra: bool
+    are_integers: bool = False
 
     @classmethod
     def of(cls, dataset: Dataset, ignore_extra: bool) -> Self:
-        return cls(dataset.header, frozenset(each.column for each in dataset.loaded if each.optional), ignore_extra)
+        optional = frozenset(each.column for each in dataset.loaded if each.optional)
+        return cls(dataset.header, optional, ignore_extra, all(each.cell is INT for each in dataset.loaded))
 
     def rows(self, block: Block) -> Rows:
-        return self._plain_rows(block) or self._any_rows(block)
-
-    def _plain_rows(self, block: Block) -> Rows | None:
-        """The rows, if each line is an object of just these fields, without an object in it; else None.
-
-        Then the lines are one array. No line can hold half an object, if each begins with a brace and ends with one,
-        and nothing is nested or at least no other brace is opened; nor can one hold two objects, or name a field twice,
-        if each object has all fields, and there are no more colons than that takes.
-        """
-        data, count = block.data, block.data.count(b"\n")
-        is_plain = data.startswith(b"{") and data.endswith(b"}\n") and data.count(b"}\n{") == count - 1
-        if not is_plain or data.count(b":") != count * len(self.fields) or len(data) > MAX_ROW:
-            return None
-        try:
-            objects = orjson.loads(b"[" + data[:-1].replace(b"\n", b",") + b"]")
-            columns = [[members[name] for members in objects] for name in self.fields]
-        except (ValueError, KeyError, TypeError):
-            return None
-        types = set(chain.from_iterable(set(map(type, column)) for column in columns))
-        is_exact = types <= _EXACT or not _INEXACT.search(data)
-        is_flat = types <= {*_EXACT, float} or data.count(b"{") == count
-        if not is_exact or not is_flat:
-            return None
-        return Rows(columns, range(block.line, block.line + count))
+        if len(block.data) <= MAX_ROW and (columns := uniform.columns(block.data, self.fields, self.are_integers)):
+            lines = range(block.line, block.line + block.data.count(b"\n"))
+            return Rows([columns[name] for name in self.fields], lines)
+        return self._any_rows(block)
 
     def _any_rows(self, block: Block) -> Rows:
         cells: list[Sequence[object]] = []

@@ -1,6 +1,8 @@
 """NDJSON: which lines are rows, and what their values are, to the last digit."""
 
 import json
+import re
+from array import array
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -15,6 +17,7 @@ from loader.core.errors import SourceError
 from loader.core.records import Block
 from loader.core.values import Number
 from loader.datasets.orders import ORDERS
+from loader.sources import uniform
 from loader.sources.ndjson import NdjsonReader
 from tests.sources import BLOCK_SIZES, message, parsed, read, values, verdicts
 
@@ -366,20 +369,67 @@ ODD_LINES = st.sampled_from(
 @example(['{"id":8,"value":1,"note":"a"},[1],{"id":9,"value":1,"note":"a"}', "{}"])
 @example(['{"id":8,"value":1,"note":"a"},{"id":9,"value":1,"note":"a"}', "{},{}"])
 def test_lines_are_read_together_as_they_are_one_by_one(lines: list[str]) -> None:
-    """Whether a block is read as one array or line by line, the rows are the same, to the last digit."""
-    reader, block = (
-        NdjsonReader.of(MEASURES, ignore_extra=False),
-        Block("".join(f"{one}\n" for one in lines).encode(), 1, 0),
-    )
+    """Whether a block is split at once or line by line, the rows are the same, to the last digit."""
+    read_alike(MEASURES, "".join(f"{one}\n" for one in lines).encode())
+
+
+def read_alike(dataset: Dataset, data: bytes) -> None:
+    reader, block = NdjsonReader.of(dataset, ignore_extra=False), Block(data, 1, 0)
     together, one_by_one = reader.rows(block), reader._any_rows(block)
-    assert [list(map(repr, column)) for column in together.columns] == [
-        list(map(repr, column)) for column in one_by_one.columns
-    ]
+    columns = [map(str, column) if isinstance(column, array) else column for column in together.columns]
+    assert [list(map(repr, column)) for column in columns] == [list(map(repr, column)) for column in one_by_one.columns]
     assert list(together.lines) == list(one_by_one.lines)
     assert list(together.misfits) == list(one_by_one.misfits)
 
 
-def test_plain_lines_take_the_fast_way() -> None:
-    """Objects of just the fields are read as one array, whatever the order of their members."""
-    data = b'{"id":1,"value":"2","note":"a"}\n{"note":"a","value":2.5,"id":2}\n'
-    assert NdjsonReader.of(MEASURES, ignore_extra=False)._plain_rows(Block(data, 1, 0))
+FORMS = (
+    ('{"id":%s,"user_id":%s,"product_id":%s,"quantity":%s}', [["1", "-20", "3", "4"], ["5", "0", "77", "8"]]),
+    (
+        '{"id": "%s", "user_id": "%s", "product_id": "%s", "quantity": "%s"}\r',
+        [["1", "2", "3", "4"], ["", "é:", "{,}", "4"]],
+    ),
+    (
+        '\t{ "quantity" : "%s" ,"id":%s , "user_id" : %s, "product_id":"%s"} ',
+        [["1", "2", "3", "4,5"], ["x", "5", "6", ""]],
+    ),
+)
+ODD_PIECES = st.sampled_from(
+    [
+        *'",:{}1.- \x00\x01\x02\x1f\x7f\r\n\xff',
+        r"\n",
+        r"\"",
+        "-0",
+        "1,2",
+        "e5",
+        "true",
+        '"user_id":',
+        '", "id": "',
+        str(2**63),
+    ]
+)
+
+
+@given(st.sampled_from(FORMS), st.lists(st.tuples(st.integers(0, 99), st.booleans(), ODD_PIECES), max_size=3))
+@example(FORMS[0], [(0, False, "\0"), (1, False, ""), (2, False, ""), (3, False, "")])
+@example(FORMS[0], [(4, False, "true")])
+@example(FORMS[1], [(33, True, r"\n")])
+@example(FORMS[1], [(33, True, '"')])
+@example(FORMS[0], [(6, False, '"product_id'), (11, False, '"user_id')])
+def test_uniform_lines_are_read_as_each_by_itself(
+    form: tuple[str, list[list[str]]], edits: list[tuple[int, bool, str]]
+) -> None:
+    """Lines that are split without a parser give what one makes of them, whatever is done to the last."""
+    first, last = (form[0] % tuple(values) for values in form[1])
+    parts = re.findall(r'"\w*|\w+|.', last, re.DOTALL)
+    for position, is_more, piece in edits:
+        at = position % len(parts)
+        parts[at] = parts[at] + piece if is_more else piece
+    read_alike(ORDERS, f"{first}\n{''.join(parts)}\n".encode())
+    read_alike(ORDERS, f"{first}\n{''.join(parts)}\n".encode("latin-1"))
+
+
+@pytest.mark.parametrize(("form", "values"), FORMS)
+def test_uniform_lines_take_the_fast_way(form: str, values: list[list[str]]) -> None:
+    """Objects of just the fields in any order are not parsed one by one, nor are those with values that differ."""
+    lines = [form % tuple(each) for each in values]
+    assert uniform.columns("\n".join([*lines, ""]).encode(), ORDERS.header, are_integers=True)
