@@ -47,6 +47,7 @@ from tests.torture.ends import (
 
 __all__ = ["_place", "files"]
 
+T = TypeVar("T")
 
 FAULTS = "faults of disks, limits, databases, other programs and sources"
 
@@ -82,10 +83,8 @@ needs_strace = pytest.mark.skipif(
 )
 
 
-T = TypeVar("T")
-
-
 def try_faults(check: Callable[[T], None], cases: Sequence[T]) -> None:
+    """Check each of these faults, and count them."""
     TRIED[FAULTS] += len(cases) - 1  # one is the test itself
     try_each(check, cases)
 

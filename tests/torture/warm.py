@@ -5,6 +5,7 @@ variables or of the locale, is tried with a copy. It has the arguments, streams,
 it would be started with, and goes from the first line of its module to the end of Python as it would then.
 """
 
+import atexit
 import json
 import os
 import resource
@@ -85,6 +86,7 @@ def _server() -> socket.socket:
             start_new_session=True,
             pass_fds=[theirs.fileno()],
         ).returncode = 0  # nobody waits for it
+    atexit.register(ours.close)
     return ours
 
 
