@@ -1,10 +1,22 @@
-"""What is told of the torture suite when it has been run: how much was tried."""
+"""What the torture suite has for all of its tests, and what is told when it has been run: how much was tried."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 
 import pytest
 
-from tests.torture import SECONDS, TRIED
+from tests.torture import SECONDS, TRIED, new_place
+from tests.torture.ends import files
+
+__all__ = ["files"]
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A directory in memory, if there is room: none of these tests waits for a disk."""
+    with new_place() as directory:
+        yield directory
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

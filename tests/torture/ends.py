@@ -14,7 +14,7 @@ from attrs import frozen
 from loader.cli import main
 from tests.benchmarks.generate import generate
 from tests.test_cli import NAMES, SAMPLE, command, environment, result, rows, settle_in
-from tests.torture import warm
+from tests.torture import new_place, warm
 from tests.torture.sharing import share
 
 T = TypeVar("T")
@@ -35,14 +35,14 @@ class Files:
     rejects: Mapping[str, bytes]
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    directory = tmp_path_factory.mktemp("files")
-    generate(directory, *SIZES, faults=0.02, seed=5, form="csv")
-    done = load(directory, cwd=directory)
-    assert (done.code, done.err) == (1, "")
-    rejects = {path.name: path.read_bytes() for path in (directory / "rejects").iterdir()}
-    return Files(directory, [rows(name, directory) for name in NAMES], rejects)
+@pytest.fixture(scope="session")
+def files() -> Iterator[Files]:
+    with new_place() as directory:
+        generate(directory, *SIZES, faults=0.02, seed=5, form="csv")
+        done = load(directory, cwd=directory)
+        assert (done.code, done.err) == (1, "")
+        rejects = {path.name: path.read_bytes() for path in (directory / "rejects").iterdir()}
+        yield Files(directory, [rows(name, directory) for name in NAMES], rejects)
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -18,9 +17,6 @@ from loader.core.records import MAX_ROW
 from loader.datasets import USERS
 from loader.export import RejectsWriter
 from loader.sources import BLOCK_SIZE
-
-MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-"""A directory in memory, if there is one: for thousands of small databases."""
 
 SMALL = 48
 """The size of blocks that hold a row or two."""

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from loader.core.errors import SourceError
@@ -15,7 +14,7 @@ from loader.core.records import MAX_ROW
 from loader.core.values import Number
 from loader.datasets import USERS
 from tests.sources import Reading, read_path
-from tests.torture.files import MEMORY
+from tests.torture import new_place
 from tests.torture.strings import is_whole
 
 CORPUS = Path(__file__).with_name("corpus")
@@ -25,8 +24,8 @@ COLUMNS = ("id", "name", "email")
 
 def check(ending: str, data: bytes) -> None:
     """Read a file of users in blocks of several sizes; whatever is in it, no law is broken."""
-    with TemporaryDirectory(dir=MEMORY) as directory:
-        path = Path(directory, f"users.{ending}")
+    with new_place() as directory:
+        path = directory / f"users.{ending}"
         path.write_bytes(data)
         whole, *others = [_read(path, size) for size in SIZES]
     assert all(_told(other) == _told(whole) for other in others)

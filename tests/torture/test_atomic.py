@@ -19,9 +19,7 @@ from tests.torture.announcing import jobs
 from tests.torture.ends import of_mutant
 from tests.torture.sharing import share
 from tests.torture.syscalls import Record, State, record, why_not
-from tests.torture.test_crash import Moment, Stored, check_each, ends, files, make_data, moments, put, quick, sound
-
-__all__ = ["quick"]
+from tests.torture.test_crash import Moment, Stored, check_each, ends, files, make_data, moments, put, sound
 
 recorded = pytest.mark.skipif(why_not() is not None, reason=f"system calls cannot be recorded: {why_not()}")
 
@@ -109,23 +107,23 @@ def told_wrong(report: loader.Report) -> list[str]:
     return [str(tally.problem) for tally in report.tallies.values() if tally.problem]
 
 
-def changing(prepare: Callable[[Path], None], quick: Path, *mutants: str) -> tuple[Record, Change]:
+def changing(prepare: Callable[[Path], None], directory: Path, *mutants: str) -> tuple[Record, Change]:
     """Record an atomic load."""
-    work = quick / PLACE
+    work = directory / PLACE
     prepare(work)
     before = sound(work / "db")
     child = [sys.executable, "-m", "tests.torture.announcing", "data", "db", "atomic", *mutants]
-    of = record(child, work, quick / "log", environment())
+    of = record(child, work, directory / "log", environment())
     assert of.killed(len(of.steps)) == files(work), "the record is not what has happened"
     return of, Change(work, before, sound(work / "db"))
 
 
 @recorded
 @pytest.mark.parametrize("prepare", some([grown, new], 1))
-def test_all_or_none_is_stored_after_every_kill_and_power_cut(prepare: Callable[[Path], None], quick: Path) -> None:
+def test_all_or_none_is_stored_after_every_kill_and_power_cut(prepare: Callable[[Path], None], tmp_path: Path) -> None:
     """All three databases are as before or as after the load; run again, it comes to its end and leaves nothing."""
-    of, change = changing(prepare, quick)
-    plain = quick / "plain"
+    of, change = changing(prepare, tmp_path)
+    plain = tmp_path / "plain"
     prepare(plain)
     loader.run(jobs(plain / "data", plain / "db"))
     assert sound(plain / "db") == change.after, "other records than those of a load that is not atomic"
@@ -145,9 +143,9 @@ def test_all_or_none_is_stored_after_every_kill_and_power_cut(prepare: Callable[
 
 
 @recorded
-def test_a_commit_that_was_cut_off_is_undone_by_whatever_is_next(quick: Path) -> None:
+def test_a_commit_that_was_cut_off_is_undone_by_whatever_is_next(tmp_path: Path) -> None:
     """Where the journals of all databases name each other, lanes that open these at once undo it, or say so."""
-    of, change = changing(grown, quick)
+    of, change = changing(grown, tmp_path)
     cut_off = [
         state
         for state in map(of.killed, ends(of))
@@ -177,9 +175,9 @@ MUTANTS = {
 
 @recorded
 @pytest.mark.parametrize(("prepare", "mutant"), some([*product([grown, new], MUTANTS)], 1))
-def test_a_mutant_is_caught(prepare: Callable[[Path], None], mutant: str, quick: Path) -> None:
+def test_a_mutant_is_caught(prepare: Callable[[Path], None], mutant: str, tmp_path: Path) -> None:
     """A load that commits in another way is caught by the same check of the same moments."""
-    of, change = changing(prepare, quick, mutant)
+    of, change = changing(prepare, tmp_path, mutant)
 
     def check(moment: Any) -> None:
         put(moment.state, change.work)
@@ -197,7 +195,7 @@ def test_a_mutant_is_caught(prepare: Callable[[Path], None], mutant: str, quick:
         ("nor is the removal of its journal synced", "told to be stored"),
     ],
 )
-def test_a_database_alone_is_stored_for_good_when_it_is_told(mutant: str, fault: str | None, quick: Path) -> None:
+def test_a_database_alone_is_stored_for_good_when_it_is_told(mutant: str, fault: str | None, tmp_path: Path) -> None:
     """Also where another program keeps its log from being begun again; no list of journals has been synced then."""
 
     def alone(directory: Path) -> None:
@@ -205,7 +203,7 @@ def test_a_database_alone_is_stored_for_good_when_it_is_told(mutant: str, fault:
         for name in NAMES[1:]:
             (directory / "data" / f"{name}.csv").unlink()
 
-    of, change = changing(alone, quick, mutant)
+    of, change = changing(alone, tmp_path, mutant)
 
     def check(moment: Moment) -> None:
         put(moment.state, change.work)

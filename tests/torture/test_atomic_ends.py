@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import chdir
 from itertools import product
 from pathlib import Path
@@ -15,14 +15,13 @@ import pytest
 from loader.cli import main
 from tests.test_cli import NAMES, environment, left, result, rows, stored, wait_until, write
 from tests.test_executors import children
-from tests.torture import some
+from tests.torture import new_place, some
 from tests.torture.ends import (
     HANG,
     Files,
     _place,
     check_intact,
     check_told,
-    files,
     load,
     load_from_its_start,
     of_mutant,
@@ -30,7 +29,7 @@ from tests.torture.ends import (
 )
 from tests.torture.test_faults import disk, fails, needs_strace, remount
 
-__all__ = ["_place", "files"]
+__all__ = ["_place"]
 
 ATOMIC = ("--atomic", "--max-rejects", "100%")
 PARTS = [str(Path(f"{name}.db{suffix}")) for name in NAMES for suffix in ("", "-journal")]
@@ -51,15 +50,15 @@ FAULTS = [
 
 
 @pytest.fixture(scope="module")
-def half(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def half(files: Files) -> Iterator[Path]:
     """A directory with databases that hold the first parts of users and products."""
-    directory = tmp_path_factory.mktemp("half")
-    with chdir(directory):
-        for name, share in (("users", 3), ("products", 3), ("orders", 0)):
-            lines = (files.path / f"{name}.csv").read_text().splitlines()
-            write(f"half/{name}.csv", *lines[: len(lines) // share if share else 1])
-        assert main(["-qq", *ATOMIC, "--data", "half", "--export", "none"]) == 0
-    return directory
+    with new_place() as directory:
+        with chdir(directory):
+            for name, share in (("users", 3), ("products", 3), ("orders", 0)):
+                lines = (files.path / f"{name}.csv").read_text().splitlines()
+                write(f"half/{name}.csv", *lines[: len(lines) // share if share else 1])
+            assert main(["-qq", *ATOMIC, "--data", "half", "--export", "none"]) == 0
+        yield directory
 
 
 def begin_with(half: Path) -> Sequence[int]:

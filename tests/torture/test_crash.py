@@ -21,7 +21,6 @@ from functools import cache, cached_property
 from itertools import count
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -32,7 +31,7 @@ from loader.cli import main
 from tests.benchmarks.generate import ORDER_FAULTS, PRODUCT_FAULTS, USER_FAULTS, Row, products, users, with_faults
 from tests.benchmarks.generate import write as write_rows
 from tests.test_cli import NAMES, command, environment, result, timeless
-from tests.torture import TRIED, WHOLE, some, warm
+from tests.torture import TRIED, WHOLE, new_place, some, warm
 from tests.torture.announcing import CHECKPOINTS, jobs
 from tests.torture.sharing import share
 from tests.torture.syscalls import Named, Record, State, Synced, Told, Written, record, strace, why_not
@@ -144,13 +143,6 @@ def check_run_again(into: Path, end: End, before: Stored) -> None:
 # --- replayed --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def quick() -> Iterator[Path]:
-    """A directory in memory, if there is one: what is replayed there has no need of a disk."""
-    with TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as directory:
-        yield Path(directory)
-
-
 def put(state: State, directory: Path) -> Path:
     """Write the files of a state into a directory that holds nothing else."""
     shutil.rmtree(directory, ignore_errors=True)
@@ -217,22 +209,22 @@ def files(directory: Path) -> State:
 
 
 @recorded
-def test_the_databases_outlive_every_kill_and_power_cut(tmp_path: Path, quick: Path) -> None:
+def test_the_databases_outlive_every_kill_and_power_cut(tmp_path: Path) -> None:
     """They are sound, no order dangles, all that was told is there, and run again the load comes to its end."""
     of, end = announcing(tmp_path)
     found = list(moments(of, some(ends(of), 20)))
     assert not WHOLE or len(found) >= 2_300
-    check_all(some(found, 30), end, quick)
+    check_all(some(found, 30), end, tmp_path)
 
 
-def check_all(found: Sequence[Moment], end: End, quick: Path) -> None:
+def check_all(found: Sequence[Moment], end: End, directory: Path) -> None:
     """Check each of these moments, and load again what is there then; once, if more was told of the same files."""
     same: dict[bytes, list[Moment]] = {}
     for moment in found:
         same.setdefault(moment.digest_of_files, []).append(moment)
 
     def check(moments: Sequence[Moment]) -> None:
-        place = quick / f"{os.getpid()}"
+        place = directory / f"{os.getpid()}"
         for moment in moments:
             TRIED[STATES] += 1
             before = check_stored(put(moment.state, place) / "db", end, moment.told)
@@ -252,10 +244,10 @@ def checkpoints(of: Record) -> Sequence[int]:
 
 
 @recorded
-def test_the_databases_outlive_kills_and_power_cuts_while_their_logs_are_taken_up(tmp_path: Path, quick: Path) -> None:
+def test_the_databases_outlive_kills_and_power_cuts_while_their_logs_are_taken_up(tmp_path: Path) -> None:
     """The same holds in the midst of checkpoints, where the databases themselves are written to."""
     of, end = announcing(tmp_path, CHECKPOINTS)
-    check_all(some(list(moments(of, some(checkpoints(of), 8))), 16), end, quick)
+    check_all(some(list(moments(of, some(checkpoints(of), 8))), 16), end, tmp_path)
 
 
 @recorded
@@ -271,12 +263,12 @@ def test_the_databases_outlive_kills_and_power_cuts_while_their_logs_are_taken_u
     ),
     ids=str,
 )
-def test_a_mutant_does_not_outlive_them(mutants: Sequence[str], fault: str, tmp_path: Path, quick: Path) -> None:
+def test_a_mutant_does_not_outlive_them(mutants: Sequence[str], fault: str, tmp_path: Path) -> None:
     """A loader that tells of records too soon is caught by the same check of the same moments."""
     of, end = announcing(tmp_path, *mutants)
 
     def check(moment: Moment) -> None:
-        check_stored(put(moment.state, quick / "state") / "db", end, moment.told)
+        check_stored(put(moment.state, tmp_path / "state") / "db", end, moment.told)
 
     with pytest.raises(AssertionError, match=fault):
         check_each(moments(of, ends(of)[::-1]), check)
@@ -383,12 +375,12 @@ def meaning(content: bytes | None) -> object:
 @cache
 def changing(prepare: Prepare, *program: str) -> tuple[Record, Change]:
     """Record a load by the command line, or that of a mutant; once for all tests."""
-    with TemporaryDirectory() as directory:
-        work = Path(directory, "work")
+    with new_place() as directory:
+        work = directory / "work"
         arguments = prepare(work)
         before, stored_before = files(work), sound(work / "db")
         child = [sys.executable, "-m", *(program or ("loader",)), *arguments]
-        of = record(child, work, Path(directory, "log"), environment(), code=1)
+        of = record(child, work, directory / "log", environment(), code=1)
         after = files(work)
         assert of.killed(len(of.steps)) == after, "the record is not what has happened"
         return of, Change(arguments, before, after, stored_before, sound(work / "db"))
@@ -396,13 +388,13 @@ def changing(prepare: Prepare, *program: str) -> tuple[Record, Change]:
 
 @recorded
 @pytest.mark.parametrize("prepare", some([later, fed_back, first], 1))
-def test_the_outputs_outlive_every_kill_and_power_cut(prepare: Prepare, quick: Path) -> None:
+def test_the_outputs_outlive_every_kill_and_power_cut(prepare: Prepare, tmp_path: Path) -> None:
     """Result and rejects are the old ones or the new ones, never half; no mended row is lost; run again, all is new."""
     of, change = changing(prepare)
 
     def check(moment: Moment) -> None:
         TRIED[STATES] += 1
-        place = quick / f"{os.getpid()}"
+        place = tmp_path / f"{os.getpid()}"
         change.check(put(moment.state, place))
         change.check_run_again(put(moment.state, place))
 
@@ -410,11 +402,11 @@ def test_the_outputs_outlive_every_kill_and_power_cut(prepare: Prepare, quick: P
 
 
 @recorded
-def test_a_mutant_does_not_outlive_them_with_its_outputs(quick: Path) -> None:
+def test_a_mutant_does_not_outlive_them_with_its_outputs(tmp_path: Path) -> None:
     """A loader that writes the result in its place is caught by the same check of the same moments."""
     of, change = changing(later, "tests.torture.mutants", "result written in place")
     with pytest.raises(AssertionError, match=r"result\.json is neither the old nor the new"):
-        check_each(moments(of, ends(of)[::-1]), lambda moment: change.check(put(moment.state, quick / "state")))
+        check_each(moments(of, ends(of)[::-1]), lambda moment: change.check(put(moment.state, tmp_path / "state")))
 
 
 # --- carried out -----------------------------------------------------------------------------------------------------
@@ -478,14 +470,14 @@ CALLS = [
 
 @recorded
 @pytest.mark.parametrize(("prepare", "call"), some(CALLS, 1))
-def test_a_load_outlives_a_kill_at_each_call(prepare: Prepare, call: str, quick: Path) -> None:
+def test_a_load_outlives_a_kill_at_each_call(prepare: Prepare, call: str, tmp_path: Path) -> None:
     """Killed at the first call of a kind that any of its threads does, the second, and so on to the last."""
     _, change = changing(prepare)
     inject = ("-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when=")
 
     def is_killed(nth: int) -> bool:
         """Whether a load is killed at its n-th call; whether or not, all is in order."""
-        place = put(change.before, quick / f"{nth}")
+        place = put(change.before, tmp_path / f"{nth}")
         child = [
             *strace(Path(os.devnull), *inject[:-1], f"{inject[-1]}{nth}"),
             *command(*change.arguments),

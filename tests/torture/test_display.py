@@ -20,10 +20,10 @@ import pytest
 from loader.cli import main
 from tests.test_cli import command, environment, result, stored, totals
 from tests.torture import TRIED, some, warm
-from tests.torture.ends import HANG, Files, _place, check_intact, files, try_each
+from tests.torture.ends import HANG, Files, _place, check_intact, try_each
 from tests.torture.terminal import terminal
 
-__all__ = ["_place", "files"]
+__all__ = ["_place"]
 
 
 KINDS = "terminals, streams and renderers"

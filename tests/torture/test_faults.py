@@ -30,7 +30,7 @@ from loader.targets.sqlite import SqliteTable
 from tests.benchmarks.generate import generate
 from tests.test_cli import NAMES, SAMPLE, command, environment, locked, result, rows, started, stored, wait_until, write
 from tests.test_executors import children
-from tests.torture import TRIED, some
+from tests.torture import TRIED, new_place, some
 from tests.torture.ends import (
     HANG,
     Done,
@@ -39,13 +39,12 @@ from tests.torture.ends import (
     check_finished_by_running_again,
     check_intact,
     check_told,
-    files,
     load,
     load_from_its_start,
     try_each,
 )
 
-__all__ = ["_place", "files"]
+__all__ = ["_place"]
 
 T = TypeVar("T")
 
@@ -268,12 +267,12 @@ LOCKS = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def waiting(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Waiting]]:
+def waiting(files: Files) -> Iterator[dict[str, Waiting]]:
     """Loads that wait for locks while other tests run, so that they take no time of their own."""
     begun = {}
     with ExitStack() as stack:
         for name, (mode, statement, seconds) in LOCKS.items():
-            directory = tmp_path_factory.mktemp("waiting")
+            directory = stack.enter_context(new_place())
             lock = sqlite3.connect(directory / "users.db", isolation_level=None, check_same_thread=False)
             stack.enter_context(closing(lock))
             lock.execute(f"PRAGMA journal_mode = {mode}")

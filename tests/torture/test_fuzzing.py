@@ -12,7 +12,6 @@ from contextlib import ExitStack, closing
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -26,8 +25,8 @@ from loader import Dataset, Job
 from loader.core.values import email, max_places, not_blank
 from tests.sources import read
 from tests.test_cli import environment
-from tests.torture import TRIED, WHOLE, some
-from tests.torture.files import FORMS, MEMORY, POLLUTIONS
+from tests.torture import TRIED, WHOLE, new_place, some
+from tests.torture.files import FORMS, POLLUTIONS
 from tests.torture.readers import CHECKS, CORPUS, check
 
 FEW = settings(max_examples=400 if WHOLE else 8, deadline=None, suppress_health_check=list(HealthCheck))
@@ -38,13 +37,13 @@ Fuzzer = tuple["subprocess.Popen[bytes]", Path]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def fuzzers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Fuzzer]]:
+def fuzzers() -> Iterator[Mapping[str, Fuzzer]]:
     """Fuzzers that are at work while other tests run, so that they take less time of their own; one for each reader."""
     effort = "-runs=4400" if WHOLE else "-runs=100"
     begun = {}
     with ExitStack() as stack:
         for ending in CHECKS if HAS_ATHERIS else ():
-            directory = tmp_path_factory.mktemp("fuzzed")
+            directory = stack.enter_context(new_place())
             arguments = [ending, str(directory), effort, "-max_len=400", f"-artifact_prefix={directory}/"]
             program = [sys.executable, "-m", "tests.torture.fuzz", *arguments]
             with (directory / "said").open("wb") as said:
@@ -303,8 +302,8 @@ def test_any_value(rule: str, data: st.DataObject) -> None:
     texts = data.draw(st.lists(strategy, min_size=1, max_size=20))
     TRIED["values made up by hypothesis"] += len(texts)
     rows = [{"id": at, "value": text} for at, text in enumerate(texts)]
-    with TemporaryDirectory(dir=MEMORY) as directory:
-        database = Path(directory, "values.db")
+    with new_place() as directory:
+        database = directory / "values.db"
         report = loader.run([Job(Dataset("values", MODELS[rule], "id"), loader.rows(rows), database)])
         with closing(sqlite3.connect(database)) as connection:
             stored = dict(connection.execute('SELECT id, value FROM "values"'))

@@ -12,7 +12,6 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -31,7 +30,6 @@ from tests.torture import TRIED, some
 from tests.torture.files import (
     COLUMNS,
     FORMS,
-    MEMORY,
     POLLUTIONS,
     SMALL,
     Form,
@@ -42,14 +40,6 @@ from tests.torture.files import (
 )
 from tests.torture.sharing import share
 from tests.torture.test_hostile import broken
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A directory in memory, where there is one."""
-    with TemporaryDirectory(dir=MEMORY) as directory:
-        yield Path(directory)
-
 
 CELLS = "cells damaged, each in a file of its own"
 
@@ -138,14 +128,14 @@ def check_refused(outcome: Outcome, directory: Path, words: str) -> None:
 
 @pytest.mark.parametrize("pollution", POLLUTIONS)
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
-def test_only_the_polluted_row_is_rejected(form: Form, pollution: str, directory: Path) -> None:
+def test_only_the_polluted_row_is_rejected(form: Form, pollution: str, tmp_path: Path) -> None:
     """Wherever one cell of a file is broken, its row is refused at its line, as it stood; mended, it is stored."""
     cells = [(row, column) for row in form.rows for column in range(3)]
 
     def check(case: tuple[int, tuple[int, int]]) -> None:
         at, (row, column) = case
         size = SMALL if at % 4 == 1 and pollution != "an over-long cell" else BLOCK_SIZE
-        place = directory / str(at)
+        place = tmp_path / str(at)
         place.mkdir()
         check_pollution(form, pollution, row, column, place, size)
         shutil.rmtree(place)
@@ -157,7 +147,7 @@ CELLS_OF_PARQUET = {"nothing": None, "a NUL": "a\0b", "an over-long cell": "7" *
 
 
 @pytest.mark.parametrize("pollution", CELLS_OF_PARQUET)
-def test_only_the_polluted_row_of_parquet_is_rejected(pollution: str, directory: Path) -> None:
+def test_only_the_polluted_row_of_parquet_is_rejected(pollution: str, tmp_path: Path) -> None:
     """A file of Parquet has no lines, and no text of its own; all the same its row is refused, kept, and mended."""
     users = FORMS[0].users
     cells = [(row, column) for row in range(50) for column in range(3)]
@@ -165,7 +155,7 @@ def test_only_the_polluted_row_of_parquet_is_rejected(pollution: str, directory:
     def check(cell: tuple[int, int]) -> None:
         TRIED[CELLS] += 1
         row, column = cell
-        place = directory / f"{row} {column}"
+        place = tmp_path / f"{row} {column}"
         place.mkdir()
         path = place / "users.parquet"
         columns = [list(each) for each in zip(*users, strict=True)]
@@ -327,27 +317,27 @@ FILES: Mapping[str, File] = {
 
 
 @pytest.mark.parametrize("file", FILES.values(), ids=FILES)
-def test_a_file_of_any_form(file: File, directory: Path) -> None:
+def test_a_file_of_any_form(file: File, tmp_path: Path) -> None:
     """Just the rows that are not in order are rejected; or the file is refused, and nothing is made of it."""
     TRIED["malformed files"] += 1
-    path = directory / file.name
+    path = tmp_path / file.name
     path.write_bytes(file.data)
     for size in (BLOCK_SIZE, SMALL) if len(file.data) < 10_000 else (BLOCK_SIZE,):
-        outcome = load(path, directory, size)
+        outcome = load(path, tmp_path, size)
         if file.refusal:
-            check_refused(outcome, directory, file.refusal)
+            check_refused(outcome, tmp_path, file.refusal)
         else:
             assert [int(key) for key, _, _ in outcome.stored or ()] == list(file.keys)
             assert tuple(outcome.rejected) == file.lines
-        (directory / "users.db").unlink(missing_ok=True)
+        (tmp_path / "users.db").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("file", some([*FILES.values()], 8), ids=lambda file: file.name)
 def test_the_command_tells_of_a_file_in_a_line_or_two(
-    file: File, directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    file: File, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The exit code says whether rows or the file were refused, and there is a message, but no traceback."""
-    monkeypatch.chdir(directory)
+    monkeypatch.chdir(tmp_path)
     Path(file.name).write_bytes(file.data)
     assert main(["--export", "none", "-q", f"users={file.name}"]) == (3 if file.refusal else 1 if file.lines else 0)
     out, err = capsys.readouterr()
@@ -388,20 +378,20 @@ def damaged(data: bytes) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("name", PACKED)
-def test_nothing_of_a_damaged_archive_is_stored(name: str, directory: Path) -> None:
+def test_nothing_of_a_damaged_archive_is_stored(name: str, tmp_path: Path) -> None:
     """Whatever byte is wrong or lacking, the file is refused before a row of it is stored, if Python refuses it too."""
     whole = python_reads(name, PACKED[name])
-    path = directory / name
+    path = tmp_path / name
     refused = 0
     for data in some([*damaged(PACKED[name])], 40):
         path.write_bytes(data)
         TRIED["compressed files with a byte wrong or lacking"] += 1
-        outcome = load(path, directory, SMALL)
+        outcome = load(path, tmp_path, SMALL)
         if python_reads(name, data) == whole:
             assert outcome.stored == FORMS[0].users
-            (directory / "users.db").unlink()
+            (tmp_path / "users.db").unlink()
         else:
-            check_refused(outcome, directory, "undamaged|is empty|is compressed by|JSON array")
+            check_refused(outcome, tmp_path, "undamaged|is empty|is compressed by|JSON array")
             refused += 1
     assert refused > 30
 
@@ -452,12 +442,12 @@ def peak(path: Path, size: int, parts: Callable[[int], Sequence[tuple[bytes, int
 
 
 @pytest.mark.parametrize("kind", some([*BOMBS], 1))
-def test_a_bomb_does_not_fill_the_memory(kind: str, directory: Path) -> None:
+def test_a_bomb_does_not_fill_the_memory(kind: str, tmp_path: Path) -> None:
     """A file that unpacks to a thousand times its size takes no more memory than a small one of the same form."""
     TRIED["compressed bombs"] += 1
     name, parts, code = BOMBS[kind]
-    small = peak(directory / name, SMALL_BOMB, parts)
-    large = peak(directory / name, LARGE, parts)
+    small = peak(tmp_path / name, SMALL_BOMB, parts)
+    large = peak(tmp_path / name, LARGE, parts)
     assert (small[0], large[0]) == (code, code)
     assert large[1] < small[1] + 32 * MIB
 
@@ -481,24 +471,24 @@ def check_strictness() -> None:
             sources_csv._split([line], ",")
 
 
-def test_malformed_csv_is_kept_out_twice(directory: Path) -> None:
+def test_malformed_csv_is_kept_out_twice(tmp_path: Path) -> None:
     """The grammar lets no malformed line pass, and the csv module, which splits what has passed, would not take one."""
-    check_quotes(directory)
+    check_quotes(tmp_path)
     check_strictness()
 
 
-def test_csv_without_strictness_is_caught(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_csv_without_strictness_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With `strict` off the grammar still keeps out what is malformed, and the check of the second guard fails."""
     broken("strict off in csv", monkeypatch)
-    check_quotes(directory)
+    check_quotes(tmp_path)
     with pytest.raises(pytest.fail.Exception):
         check_strictness()
 
 
 @pytest.mark.parametrize("others", [[], ["strict off in csv"]], ids=["strict", "not strict"])
-def test_csv_without_its_grammar_is_caught(others: list[str], directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_csv_without_its_grammar_is_caught(others: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the grammar a malformed line is a bug that ends the load; without both guards it would be taken."""
     for name in ("grammar off in csv", *others):
         broken(name, monkeypatch)
     with pytest.raises(AssertionError if others else csv.Error):
-        check_quotes(directory)
+        check_quotes(tmp_path)

@@ -26,12 +26,11 @@ from tests.torture.ends import (
     _place,
     check_finished_by_running_again,
     check_intact,
-    files,
     of_mutant,
     try_each,
 )
 
-__all__ = ["_place", "files"]
+__all__ = ["_place"]
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 SIGNALS = list(CODES)

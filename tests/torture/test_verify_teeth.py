@@ -1,7 +1,7 @@
 """A verification in which one thing is broken does not pass for a sound one: each mutant tells something else."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +9,27 @@ import pytest
 
 from tests.test_cli import SAMPLE, environment, result
 from tests.test_verifying import BARE, leave_a_log, scribble, sql
-from tests.torture import some, warm
+from tests.torture import new_place, some, warm
 from tests.torture.mutants import MUTANTS
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def places() -> Iterator[Path]:
     """Directories with the databases of the sample, spoilt in several ways."""
-    directory = tmp_path_factory.mktemp("teeth")
-    shutil.copytree(SAMPLE, directory / "data")
-    load = ("-qq", "--into", "sound", "--rejects", "none", "--export", "none")
-    warm.run("loader", *load, env=environment(), timeout=60, cwd=directory)
-    for name in ("records", "page", "twice", "log"):
-        shutil.copytree(directory / "sound", directory / name)
-    sql(directory / "records/users.db", "DELETE FROM users WHERE id = 2", "UPDATE users SET name = ' ' WHERE id = 3")
-    sql(directory / "records/products.db", "UPDATE products SET price = 'abc' WHERE id = 1")
-    scribble(directory / "page/users.db", 3 * 4096 - 40)
-    sql(directory / "twice/users.db", *BARE["users"], "INSERT INTO users VALUES (50, 'B', 'BOB@example.com')")
-    leave_a_log(directory / "log/users.db", "INSERT INTO users VALUES (60, 'L', 'l@x.io')")
-    return directory
+    with new_place() as directory:
+        shutil.copytree(SAMPLE, directory / "data")
+        load = ("-qq", "--into", "sound", "--rejects", "none", "--export", "none")
+        warm.run("loader", *load, env=environment(), timeout=60, cwd=directory)
+        for name in ("records", "page", "twice", "log"):
+            shutil.copytree(directory / "sound", directory / name)
+        sql(
+            directory / "records/users.db", "DELETE FROM users WHERE id = 2", "UPDATE users SET name = ' ' WHERE id = 3"
+        )
+        sql(directory / "records/products.db", "UPDATE products SET price = 'abc' WHERE id = 1")
+        scribble(directory / "page/users.db", 3 * 4096 - 40)
+        sql(directory / "twice/users.db", *BARE["users"], "INSERT INTO users VALUES (50, 'B', 'BOB@example.com')")
+        leave_a_log(directory / "log/users.db", "INSERT INTO users VALUES (60, 'L', 'l@x.io')")
+        yield directory
 
 
 def told(program: Sequence[str], places: Path) -> list[Any]:
@@ -44,9 +46,10 @@ def told(program: Sequence[str], places: Path) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def real(places: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+def real(places: Path) -> list[Any]:
     """What the verification says that is not broken."""
-    found = told(["loader"], Path(shutil.copytree(places, tmp_path_factory.mktemp("real") / "places")))
+    with new_place() as directory:
+        found = told(["loader"], Path(shutil.copytree(places, directory / "places")))
     assert [code for code, _ in found[::2]] == [0, 1, 3, 3, 0]
     return found
 
