@@ -154,7 +154,7 @@ def check_interrupted(beside: str, seconds: float, files: Files, half: Path, mut
 JOURNAL, LISTING = "users.db-journal", "users.db-mj*"
 """What is there first when the databases are made ready, and when all is committed."""
 
-MOMENTS = [*((LISTING, at / 10) for at in range(5)), *((JOURNAL, at / 10) for at in range(10))]
+MOMENTS = [*((LISTING, at / 20) for at in range(10)), *((JOURNAL, at / 20) for at in range(20))]
 
 
 @needs_strace
