@@ -27,9 +27,9 @@ from tests.torture.ends import (
     of_mutant,
     try_each,
 )
-from tests.torture.test_faults import disk, fails, needs_strace, remount
+from tests.torture.test_faults import disk, fails, mounting, needs_strace, remount
 
-__all__ = ["_place"]
+__all__ = ["_place", "mounting"]
 
 ATOMIC = ("--atomic", "--max-rejects", "100%")
 PARTS = [str(Path(f"{name}.db{suffix}")) for name in NAMES for suffix in ("", "-journal")]
@@ -98,33 +98,40 @@ def test_a_disk_that_fails(files: Files, half: Path) -> None:
 
 
 @needs_strace
-@pytest.mark.parametrize("when", some([8, 7, 9], 1))
-def test_a_directory_that_is_synced_the_second_time(when: int, files: Files, half: Path) -> None:
+def test_a_directory_that_is_synced_the_second_time(files: Files, half: Path) -> None:
     """All is told to be stored, as it is: the eighth sync is that of a name whose removal has stored it."""
-    before = begin_with(half)
-    done = load_from_its_start(files.path, *ATOMIC, before=fails("fdatasync", "EIO", str(when), str(Path().absolute())))
-    assert (done.code, done.err) == (0, "")
-    check_all_or_none(done.code, before, files)
+
+    def check(when: int) -> None:
+        before = begin_with(half)
+        failing = fails("fdatasync", "EIO", str(when), str(Path().absolute()))
+        done = load_from_its_start(files.path, *ATOMIC, before=failing)
+        assert (done.code, done.err) == (0, "")
+        check_all_or_none(done.code, before, files)
+
+    try_each(check, some([8, 7, 9], 1))
 
 
-@pytest.mark.parametrize(("kept", "kibibytes"), some([*product(["there", "apart"], range(1_000, 5_000, 500))], 1))
-def test_a_disk_that_is_too_small(
-    kept: str, kibibytes: int, files: Files, half: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("mounting")
+def test_a_disk_that_is_too_small(files: Files, half: Path) -> None:
     """Where there is no room for what is kept apart, or for all in the end, nothing is stored; on a bigger one, all."""
-    before = begin_with(half)
-    with disk(f"{kibibytes}k") as path:
-        for name in ("half", "data", *(f"{name}.db" for name in NAMES)):
-            Path(name).rename(tmp_path / name) if not Path(name).is_file() else shutil.copy(name, path)
-        monkeypatch.chdir(path)
-        done = load(files.path, *ATOMIC, env=environment(SQLITE_TMPDIR=str(path if kept == "there" else tmp_path)))
-        remount(path, "size=64m")
-        for name in ("half", "data"):
-            Path(name).mkdir()
-        if done.code:
-            check_told(done, ".db", "rejects", "result.json")
-        check_all_or_none(done.code, before, files, may_be_untold=not Path("result.json").exists())
-        monkeypatch.chdir("..")
+
+    def check(case: tuple[bool, int]) -> None:
+        is_kept_there, kibibytes = case
+        before, apart = begin_with(half), Path().absolute()
+        with disk(f"{kibibytes}k") as path:
+            for name in NAMES:
+                shutil.copy(f"{name}.db", path)
+            with chdir(path):
+                environ = environment(SQLITE_TMPDIR=str(path if is_kept_there else apart))
+                done = load(files.path, *ATOMIC, env=environ)
+                remount(path, "size=64m")
+                for name in ("half", "data"):
+                    Path(name).mkdir()
+                if done.code:
+                    check_told(done, ".db", "rejects", "result.json")
+                check_all_or_none(done.code, before, files, may_be_untold=not Path("result.json").exists())
+
+    try_each(check, some([*product([True, False], range(1_000, 5_000, 500))], 1))
 
 
 def check_interrupted(beside: str, seconds: float, files: Files, half: Path, mutant: str | None = None) -> None:

@@ -8,12 +8,13 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from itertools import product
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -25,6 +26,7 @@ from tests.torture.terminal import terminal
 
 __all__ = ["_place"]
 
+T = TypeVar("T")
 
 KINDS = "terminals, streams and renderers"
 
@@ -32,6 +34,12 @@ KINDS = "terminals, streams and renderers"
 @pytest.fixture(autouse=True)
 def _counted() -> None:
     TRIED[KINDS] += 1
+
+
+def try_kinds(check: Callable[[T], None], cases: Sequence[T]) -> None:
+    """Check each of these cases, and count them."""
+    TRIED[KINDS] += len(cases) - 1  # one is the test itself
+    try_each(check, cases)
 
 
 TOTALS = {"read": 30, "inserted": 22, "rejected": 8}
@@ -109,8 +117,7 @@ def run(out: str, err: str, *arguments: str, is_warm: bool) -> int:
 
 def test_streams_of_all_kinds() -> None:
     """The load has the same end; only a result that could not be written where it was wanted makes the code a 3."""
-    TRIED[KINDS] += len(some(CASES, 3)) - 1  # one is the test itself
-    try_each(check_streams, some(CASES, 3))
+    try_kinds(check_streams, some(CASES, 3))
 
 
 def check_streams(case: tuple[str, str, str, str]) -> None:
@@ -163,13 +170,16 @@ TERMINALS: list[Mapping[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("env", some(TERMINALS, 2), ids=str)
-@pytest.mark.parametrize("live", some(["auto", "always"], 1))
-@pytest.mark.parametrize("on", some([_terminal, None], 1))
-def test_terminals_of_all_kinds(env: Mapping[str, str], live: str, on: Any) -> None:
+def test_terminals_of_all_kinds() -> None:
     """Whatever the environment says of it, the load ends as it should, and the plain words can be read."""
+    cases = [*product(TERMINALS, ("auto", "always"), (True, False))]
+    try_kinds(check_terminal, some(cases, 2))
+
+
+def check_terminal(case: tuple[Mapping[str, str], str, bool]) -> None:
+    env, live, is_on_terminal = case
     Path("data/users.csv").write_text("id,name,email\n1,Zoë \U0001f600,zoe@x.io\n2,é,é\n", encoding="utf-8")
-    with on() if on else open("stderr", "wb") as stderr, open("stdout", "wb") as stdout:
+    with _terminal() if is_on_terminal else open("stderr", "wb") as stderr, open("stdout", "wb") as stdout:
         done = subprocess.run(
             command("--live", live),
             env=environment(**{"TERM": "xterm", **env}),
@@ -191,9 +201,12 @@ def test_terminals_of_all_kinds(env: Mapping[str, str], live: str, on: Any) -> N
 SIZES = [(0, 0), (1, 1), (3, 200), (10, 2), (500, 1), (65_535, 65_535), (40, 24), (120, 50)]
 
 
-@pytest.mark.parametrize("seed", some(range(10), 1))
-def test_a_terminal_that_is_resized(seed: int, files: Files) -> None:
+def test_a_terminal_that_is_resized(files: Files) -> None:
     """Made wider and narrower all the while, the live table is drawn to the end, and the cursor is back."""
+    try_kinds(lambda seed: check_resized(seed, files), some(range(10), 1))
+
+
+def check_resized(seed: int, files: Files) -> None:
     ours, theirs = pty.openpty()
     seen = bytearray()
 

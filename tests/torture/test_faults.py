@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, asynccontextmanager, chdir, closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from threading import Timer
@@ -101,16 +101,19 @@ def test_few_open_files(files: Files) -> None:
     try_faults(check, some(range(8, 24), 1))
 
 
-@pytest.mark.parametrize("mebibytes", some((40, 50, 60, 80, 90, 100, 110, 120, 130, 140, 160, 180, 220, 260, 300), 1))
-def test_little_memory(mebibytes: int, files: Files) -> None:
+def test_little_memory(files: Files) -> None:
     """What could not be loaded is named, or that the program cannot begin; where orjson crashes all is left intact."""
-    environ = environment(PYTHONFAULTHANDLER="1")
-    done = load_from_its_start(files.path, preexec_fn=limited(resource.RLIMIT_AS, mebibytes * 2**20), env=environ)
-    assert done.code in (1, 3) or (done.code == -signal.SIGSEGV and "orjson." in line_at(done.err)), done
-    if done.code == 3 and "it cannot be started" not in done.err:
-        check_told(done, *OUTPUTS, ".csv")
-    check_intact()
-    check_finished_by_running_again(files)
+
+    def check(mebibytes: int) -> None:
+        environ = environment(PYTHONFAULTHANDLER="1")
+        done = load_from_its_start(files.path, preexec_fn=limited(resource.RLIMIT_AS, mebibytes * 2**20), env=environ)
+        assert done.code in (1, 3) or (done.code == -signal.SIGSEGV and "orjson." in line_at(done.err)), done
+        if done.code == 3 and "it cannot be started" not in done.err:
+            check_told(done, *OUTPUTS, ".csv")
+        check_intact()
+        check_finished_by_running_again(files)
+
+    try_faults(check, some((40, 50, 60, 80, 90, 100, 110, 120, 130, 140, 160, 180, 220, 260, 300), 1))
 
 
 def line_at(crash: str) -> str:
@@ -138,7 +141,7 @@ def test_no_more_threads(files: Files) -> None:
 def disk(size: str) -> Iterator[Path]:
     """A small disk, in memory."""
     path = Path("disk").absolute()
-    path.mkdir()
+    path.mkdir(exist_ok=True)
     mounting = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(path)]
     if not shutil.which("mount") or subprocess.run(mounting, capture_output=True, check=False).returncode:
         pytest.skip("a small disk can only be mounted by root, on Linux")
@@ -152,16 +155,25 @@ def remount(path: Path, how: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{how}", str(path)], check=True)
 
 
-@pytest.mark.parametrize("kibibytes", some(range(8, 1_800, 80), 1))
-def test_a_disk_that_is_too_small(kibibytes: int, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def mounting() -> None:
+    """A test that needs a disk is skipped where none can be mounted."""
+    with disk("8k"):
+        pass
+
+
+@pytest.mark.usefixtures("mounting")
+def test_a_disk_that_is_too_small(files: Files) -> None:
     """The file that did not fit is named; on a bigger disk the load goes on."""
-    with disk(f"{kibibytes}k") as path:
-        monkeypatch.chdir(path)
-        check_told(load(files.path), *OUTPUTS)
-        remount(path, "size=64m")
-        check_intact()
-        check_finished_by_running_again(files)
-        monkeypatch.chdir("..")
+
+    def check(kibibytes: int) -> None:
+        with disk(f"{kibibytes}k") as path, chdir(path):
+            check_told(load(files.path), *OUTPUTS)
+            remount(path, "size=64m")
+            check_intact()
+            check_finished_by_running_again(files)
+
+    try_faults(check, some(range(8, 1_800, 80), 1))
 
 
 def test_a_disk_that_may_only_be_read(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,12 +192,15 @@ def test_a_disk_that_may_only_be_read(files: Files, monkeypatch: pytest.MonkeyPa
         monkeypatch.chdir("..")
 
 
-@pytest.mark.parametrize("size", some([int(4_000 * 1.25**power) for power in range(24)], 1))
-def test_files_that_may_not_grow(size: int, files: Files) -> None:
+def test_files_that_may_not_grow(files: Files) -> None:
     """What would have become longer than it may is named."""
-    check_told(load(files.path, longest_file=size), *OUTPUTS)
-    check_intact()
-    check_finished_by_running_again(files)
+
+    def check(size: int) -> None:
+        check_told(load(files.path, longest_file=size), *OUTPUTS)
+        check_intact()
+        check_finished_by_running_again(files)
+
+    try_faults(check, some([int(4_000 * 1.25**power) for power in range(24)], 1))
 
 
 WRITES = sorted({*range(1, 13), *(int(10 * 1.3**power) for power in range(14))})
@@ -229,9 +244,12 @@ class Bounded(SqliteTarget):
             yield table
 
 
-@pytest.mark.parametrize("share", some(range(2, 96, 3), 1))
-def test_a_database_that_may_not_grow(share: int, files: Files) -> None:
+def test_a_database_that_may_not_grow(files: Files) -> None:
     """Each database is filled up to some batch, and says that it is full; what was told is what is there."""
+    try_faults(lambda share: check_full_database(share, files), some(range(2, 96, 3), 1))
+
+
+def check_full_database(share: int, files: Files) -> None:
     most = 5 + ((files.path / "users.db").stat().st_size // 4096 - 5) * share // 100
     jobs = [
         Job(each, FileSource(files.path / f"{each.name}.csv", "csv", block_size=2**14), Bounded(Path(name), most))
@@ -324,9 +342,12 @@ def test_a_reader_outlives_checkpoints() -> None:
     assert not log.exists()
 
 
-@pytest.mark.parametrize("round_", some(range(10), 1))
-def test_another_loader_at_once(round_: int, files: Files) -> None:
+def test_another_loader_at_once(files: Files) -> None:
     """Two loads of the same files into the same databases: each record is stored once, and told once as stored."""
+    try_faults(lambda _: check_another_loader(files), some(range(10), 1))
+
+
+def check_another_loader(files: Files) -> None:
     with ExitStack() as stack:
         both = [
             stack.enter_context(started("-qq", "--data", str(files.path), "--export", f"{at}.json")) for at in (0, 1)
@@ -456,9 +477,12 @@ def _has_open(pid: int, name: str) -> bool:
 # --- processes, sources and directories ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", some(range(10), 1))
-def test_a_process_that_is_killed(seed: int, files: Files) -> None:
+def test_a_process_that_is_killed(files: Files) -> None:
     """Of two processes that parse one is ended from outside at some moment; the load says so, or was done with it."""
+    try_faults(lambda seed: check_process_killed(seed, files), some(range(10), 1))
+
+
+def check_process_killed(seed: int, files: Files) -> None:
     chance = random.Random(seed)
     with started("-qq", "--data", str(files.path), "--jobs", "2") as process:
         wait_until(lambda: len(children(process.pid)) == 2)
