@@ -80,24 +80,23 @@ class Done:
         return [line for line in lines if " refers to " not in line and "nothing of " not in line]
 
 
-def of_mutant(name: str | None, *arguments: str) -> list[str]:
-    """The command of a mutant, or of the loader itself."""
-    real = command(*arguments)
-    return [*real[:2], "tests.torture.mutants", name, *arguments] if name else real
+def of_mutant(name: str | None, *arguments: str) -> Sequence[str]:
+    """The module of a mutant, or of the loader itself, and its arguments."""
+    return ("tests.torture.mutants", name, *arguments) if name else ("loader", *arguments)
 
 
-def load(data: Path, *arguments: str, env: Mapping[str, str] | None = None, **how: Any) -> Done:
+def load(
+    data: Path, *arguments: str, mutant: str | None = None, env: Mapping[str, str] | None = None, **how: Any
+) -> Done:
     """Run the program on a directory of files; fail if it hangs."""
     with _not_hanging():
-        given = ("-qq", "--data", str(data), *arguments)
-        return _done(warm.run("loader", *given, env=env or environment(), timeout=HANG, **how))
+        program = of_mutant(mutant, "-qq", "--data", str(data), *arguments)
+        return _done(warm.run(*program, env=env or environment(), timeout=HANG, **how))
 
 
-def load_from_its_start(
-    data: Path, *arguments: str, before: Sequence[str] = (), mutant: str | None = None, **options: Any
-) -> Done:
-    """The same where Python is started for it: a mutant, one with another program before it, or whose start matters."""
-    line = [*before, *of_mutant(mutant, "-qq", "--data", str(data), *arguments)]
+def load_from_its_start(data: Path, *arguments: str, **options: Any) -> Done:
+    """The same where Python is started for it, for its start matters."""
+    line = command("-qq", "--data", str(data), *arguments)
     settings: Mapping[str, Any] = {"env": environment(), "stdin": subprocess.DEVNULL, **options}
     with _not_hanging():
         return _done(subprocess.run(line, capture_output=True, timeout=HANG, check=False, **settings))

@@ -3,8 +3,9 @@
 import inspect
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pkgutil import resolve_name
+from types import ModuleType
 from typing import Any
 
 from attrs import frozen
@@ -18,18 +19,26 @@ class Mutant:
     edits: Mapping[str, str]
 
     def apply(self) -> None:
-        """Put the function, edited, in the place of the real one, also where its own module has imported it."""
+        """Put the function, edited, in the place of the real one, also where other modules have imported it."""
         module, _, path = self.function.partition(":")
         owner_path, _, name = path.rpartition(".")
         owner = resolve_name(f"{module}:{owner_path}" if owner_path else module)
-        function: Any = inspect.unwrap(getattr(owner, name))
+        real = getattr(owner, name)
+        function: Any = inspect.unwrap(real)
         source = textwrap.dedent(inspect.getsource(function))
         for old, new in self.edits.items():
             assert source.count(old) == 1, f"{self.function} has changed: {old!r} is to be found in it once"
             source = source.replace(old, new)
         found: dict[str, Any] = {}
         exec(compile(source, f"<{self.function}>", "exec"), function.__globals__, found)
-        setattr(owner, name, found[name])
+        for place in (owner, *importers(name, real)):
+            setattr(place, name, found[name])
+
+
+def importers(name: str, function: object) -> Sequence[ModuleType]:
+    """The modules of loader that have been imported, and have this function by its name."""
+    loaded = [module for path, module in sys.modules.items() if path.partition(".")[0] == "loader"]
+    return [module for module in loaded if getattr(module, name, None) is function]
 
 
 _FREE = "        held = await table.insert_free(free)\n"

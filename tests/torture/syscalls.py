@@ -11,6 +11,8 @@ from random import Random
 
 from attrs import define, evolve, field, frozen
 
+from tests.torture import warm
+
 # --- what is told ----------------------------------------------------------------------------------------------------
 
 
@@ -174,25 +176,25 @@ def why_not() -> str | None:
     """What keeps system calls from being recorded here, if anything does."""
     if not shutil.which("strace"):
         return "strace is not installed"
-    command = [*strace(Path(os.devnull), "--seccomp-bpf"), "true"]
-    tried = subprocess.run(command, capture_output=True, text=True, check=False)
+    tried = subprocess.run([*strace(Path(os.devnull)), "true"], capture_output=True, text=True, check=False)
     return f"strace does not work: {tried.stderr.strip()}" if tried.returncode else None
 
 
-def strace(log: Path, *options: str) -> list[str]:
-    """What to put before a command to trace it, threads included."""
+def strace(log: Path | str, *options: str) -> list[str]:
+    """The command that traces another, or a process, with its threads."""
     return ["strace", "-f", "-qq", "-o", str(log), *options]
 
 
-def record(command: Sequence[str], directory: Path, log: Path, env: Mapping[str, str], code: int = 0) -> Record:
-    """Run a command in a directory, and record what it does to the files there; it is to end with this exit code."""
+def record(program: Sequence[str], directory: Path, log: Path, env: Mapping[str, str], code: int = 0) -> Record:
+    """Run a module, with arguments, in a directory, and record what it does to the files there.
+
+    It is to end with this exit code.
+    """
     tracer = _Tracer(directory)
     calls = ",".join(f"?{each}" for each in (*_UNDERSTOOD, *_NOT_UNDERSTOOD, "mmap"))
-    options = ("--seccomp-bpf", "-xx", "-s", "1000000", "-e", f"trace={calls}")
+    options = ("-xx", "-s", "1000000", "-e", f"trace={calls}")
     slow = ("-e", f"inject=fsync,fdatasync:delay_enter={SYNC_MICROSECONDS}")
-    done = subprocess.run(
-        [*strace(log, *options, *slow), *command], cwd=directory, env=env, capture_output=True, timeout=60, check=False
-    )
+    done = warm.run(*program, env=env, timeout=60, cwd=directory, tracer=strace(log, *options, *slow))
     assert done.returncode == code, done.stderr.decode()
     with log.open() as lines:
         for line in lines:

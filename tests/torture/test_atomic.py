@@ -1,8 +1,6 @@
 """An atomic load comes into all databases or into none, whenever it is killed or the power goes, whatever fails."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from itertools import islice, permutations, product
@@ -14,7 +12,7 @@ from attrs import evolve, frozen
 
 import loader
 from tests.test_cli import NAMES, SAMPLE, environment
-from tests.torture import WHOLE, sharing, some
+from tests.torture import WHOLE, sharing, some, warm
 from tests.torture.announcing import jobs
 from tests.torture.ends import of_mutant
 from tests.torture.sharing import share
@@ -112,8 +110,8 @@ def changing(prepare: Callable[[Path], None], directory: Path, *mutants: str) ->
     work = directory / PLACE
     prepare(work)
     before = sound(work / "db")
-    child = [sys.executable, "-m", "tests.torture.announcing", "data", "db", "atomic", *mutants]
-    of = record(child, work, directory / "log", environment())
+    program = ("tests.torture.announcing", "data", "db", "atomic", *mutants)
+    of = record(program, work, directory / "log", environment())
     assert of.killed(len(of.steps)) == files(work), "the record is not what has happened"
     return of, Change(work, before, sound(work / "db"))
 
@@ -216,6 +214,6 @@ def test_a_database_alone_is_stored_for_good_when_it_is_told(mutant: str, fault:
 @pytest.mark.parametrize(("mutant", "code", "users"), [(None, 3, 0), ("rejects are no obstacle", 1, 8)])
 def test_rejects_are_an_obstacle(mutant: str | None, code: int, users: int, tmp_path: Path) -> None:
     """The sample, which has some, is not stored; a loader that does not mind them stores it."""
-    arguments = of_mutant(mutant, "-qq", "--atomic", "--data", str(SAMPLE))
-    done = subprocess.run(arguments, cwd=tmp_path, env=environment(), capture_output=True, timeout=60, check=False)
+    program = of_mutant(mutant, "-qq", "--atomic", "--data", str(SAMPLE))
+    done = warm.run(*program, env=environment(), timeout=60, cwd=tmp_path)
     assert (done.returncode, len(sound(tmp_path)["users"])) == (code, users)

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import chdir
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from loader.cli import main
 from tests.test_cli import NAMES, environment, left, result, rows, stored, wait_until, write
-from tests.test_executors import children
-from tests.torture import new_place, some
+from tests.torture import new_place, some, warm
 from tests.torture.ends import (
     HANG,
     Files,
@@ -23,10 +23,10 @@ from tests.torture.ends import (
     check_intact,
     check_told,
     load,
-    load_from_its_start,
     of_mutant,
     try_each,
 )
+from tests.torture.syscalls import strace
 from tests.torture.test_faults import disk, fails, mounting, needs_strace, remount
 
 __all__ = ["_place", "mounting"]
@@ -89,7 +89,7 @@ def test_a_disk_that_fails(files: Files, half: Path) -> None:
         call, error, when, on_all = fault
         before = begin_with(half)
         paths = [str(Path(part).absolute()) for part in PARTS] if on_all else []
-        done = load_from_its_start(files.path, *ATOMIC, before=fails(call, error, when, *paths))
+        done = load(files.path, *ATOMIC, tracer=fails(call, error, when, *paths))
         if done.code != 0:
             check_told(done, ".db", ".csv", "rejects", "result.json", "the load cannot be stored")
         check_all_or_none(done.code, before, files, may_be_untold=True)
@@ -104,7 +104,7 @@ def test_a_directory_that_is_synced_the_second_time(files: Files, half: Path) ->
     def check(when: int) -> None:
         before = begin_with(half)
         failing = fails("fdatasync", "EIO", str(when), str(Path().absolute()))
-        done = load_from_its_start(files.path, *ATOMIC, before=failing)
+        done = load(files.path, *ATOMIC, tracer=failing)
         assert (done.code, done.err) == (0, "")
         check_all_or_none(done.code, before, files)
 
@@ -140,18 +140,13 @@ def check_interrupted(beside: str, seconds: float, files: Files, half: Path, mut
     slow = ["-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_exit=50000"]
     for part in PARTS:
         slow += ["-P", str(Path(part).absolute())]
-    line = of_mutant(mutant, "-qq", *ATOMIC, "--data", str(files.path))
-    with subprocess.Popen(
-        ["strace", "-f", "--seccomp-bpf", "-qq", "-o", os.devnull, *slow, *line], env=environment()
-    ) as tracer:
-        try:
-            wait_until(lambda: any(Path().glob(beside)))
-            [program] = children(tracer.pid)
-            time.sleep(seconds)
-            os.kill(program, signal.SIGTERM)
-            code = tracer.wait(HANG)
-        finally:
-            tracer.kill()
+    program = of_mutant(mutant, "-qq", *ATOMIC, "--data", str(files.path))
+    how: Any = {"streams": (subprocess.DEVNULL,) * 3, "tracer": strace(os.devnull, *slow)}
+    with warm.begin(*program, env=environment(), **how) as process:
+        wait_until(lambda: any(Path().glob(beside)))
+        time.sleep(seconds)
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(HANG)
     told = result()["run"]
     assert (code, told["status"]) in [(143, "interrupted"), (0, "rejects"), (-signal.SIGTERM, "rejects")]
     assert code == told["exit_code"] or told["exit_code"] == 0

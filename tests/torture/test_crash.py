@@ -13,7 +13,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, closing, suppress
@@ -30,9 +29,10 @@ import loader
 from loader.cli import main
 from tests.benchmarks.generate import ORDER_FAULTS, PRODUCT_FAULTS, USER_FAULTS, Row, products, users, with_faults
 from tests.benchmarks.generate import write as write_rows
-from tests.test_cli import NAMES, command, environment, result, timeless
+from tests.test_cli import NAMES, environment, result, timeless
 from tests.torture import TRIED, WHOLE, new_place, some, warm
 from tests.torture.announcing import CHECKPOINTS, jobs
+from tests.torture.ends import of_mutant
 from tests.torture.sharing import share
 from tests.torture.syscalls import Named, Record, State, Synced, Told, Written, record, strace, why_not
 
@@ -198,8 +198,8 @@ def ends(of: Record) -> Sequence[int]:
 def announcing(directory: Path, *mutants: str) -> tuple[Record, End]:
     """Record a load in small blocks, which tells of each commit."""
     make_data(directory / "work" / "data")
-    child = [sys.executable, "-m", "tests.torture.announcing", "data", "db", *mutants]
-    of = record(child, directory / "work", directory / "log", environment())
+    program = ("tests.torture.announcing", "data", "db", *mutants)
+    of = record(program, directory / "work", directory / "log", environment())
     assert of.killed(len(of.steps)) == files(directory / "work"), "the record is not what has happened"
     return of, End.of(directory / "work" / "data", directory / "end")
 
@@ -373,14 +373,13 @@ def meaning(content: bytes | None) -> object:
 
 
 @cache
-def changing(prepare: Prepare, *program: str) -> tuple[Record, Change]:
+def changing(prepare: Prepare, mutant: str | None = None) -> tuple[Record, Change]:
     """Record a load by the command line, or that of a mutant; once for all tests."""
     with new_place() as directory:
         work = directory / "work"
         arguments = prepare(work)
         before, stored_before = files(work), sound(work / "db")
-        child = [sys.executable, "-m", *(program or ("loader",)), *arguments]
-        of = record(child, work, directory / "log", environment(), code=1)
+        of = record(of_mutant(mutant, *arguments), work, directory / "log", environment(), code=1)
         after = files(work)
         assert of.killed(len(of.steps)) == after, "the record is not what has happened"
         return of, Change(arguments, before, after, stored_before, sound(work / "db"))
@@ -404,7 +403,7 @@ def test_the_outputs_outlive_every_kill_and_power_cut(prepare: Prepare, tmp_path
 @recorded
 def test_a_mutant_does_not_outlive_them_with_its_outputs(tmp_path: Path) -> None:
     """A loader that writes the result in its place is caught by the same check of the same moments."""
-    of, change = changing(later, "tests.torture.mutants", "result written in place")
+    of, change = changing(later, "result written in place")
     with pytest.raises(AssertionError, match=r"result\.json is neither the old nor the new"):
         check_each(moments(of, ends(of)[::-1]), lambda moment: change.check(put(moment.state, tmp_path / "state")))
 
@@ -478,11 +477,8 @@ def test_a_load_outlives_a_kill_at_each_call(prepare: Prepare, call: str, tmp_pa
     def is_killed(nth: int) -> bool:
         """Whether a load is killed at its n-th call; whether or not, all is in order."""
         place = put(change.before, tmp_path / f"{nth}")
-        child = [
-            *strace(Path(os.devnull), *inject[:-1], f"{inject[-1]}{nth}"),
-            *command(*change.arguments),
-        ]
-        done = subprocess.run(child, cwd=place, env=environment(), timeout=60, check=False)
+        tracer = strace(os.devnull, *inject[:-1], f"{inject[-1]}{nth}")
+        done = warm.run("loader", *change.arguments, env=environment(), timeout=60, cwd=place, tracer=tracer)
         change.check(place)
         change.check_run_again(place)
         TRIED["kills at a system call"] += done.returncode == -signal.SIGKILL

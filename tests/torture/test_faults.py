@@ -43,6 +43,7 @@ from tests.torture.ends import (
     load_from_its_start,
     try_each,
 )
+from tests.torture.syscalls import strace
 
 __all__ = ["_place"]
 
@@ -68,13 +69,13 @@ def limited(what: int, most: int) -> Callable[[], None]:
 
 
 def fails(calls: str, error: str, when: str, *paths: str) -> Sequence[str]:
-    """What to begin a program with whose system calls fail: the `when`-th of each thread, or with `+` also all later.
+    """What lets system calls of a program fail: the `when`-th of each thread, or with `+` also all later.
 
     With paths, only calls count that have to do with them.
     """
     injected = ("-e", f"trace={calls}", "-e", f"inject={calls}:error={error}:when={when}")
     chosen = [part for path in paths for part in ("-P", path)]
-    return ["strace", "-f", "--seccomp-bpf", "-qq", "-o", os.devnull, *injected, *chosen]
+    return strace(os.devnull, *injected, *chosen)
 
 
 needs_strace = pytest.mark.skipif(
@@ -127,7 +128,7 @@ def test_no_more_threads(files: Files) -> None:
     """A thread that cannot begin fails its dataset, which is named."""
 
     def check(when: str) -> None:
-        check_told(load_from_its_start(files.path, before=fails("clone,clone3", "EAGAIN", when)), ".csv")
+        check_told(load(files.path, tracer=fails("clone,clone3", "EAGAIN", when)), ".csv")
         check_intact()
         check_finished_by_running_again(files)
 
@@ -221,7 +222,7 @@ def test_a_disk_that_fails(files: Files) -> None:
 
     def check(fault: tuple[str, str, str]) -> None:
         call, error, when = fault
-        done = load_from_its_start(files.path, before=fails(call, error, when))
+        done = load(files.path, tracer=fails(call, error, when))
         if done.code != 1:
             check_told(done, *OUTPUTS)
         check_intact(may_hold_more=call == "fdatasync" and when.endswith("+"))
@@ -438,7 +439,7 @@ def test_a_file_that_cannot_be_the_database(spoil: Callable[[Path], None], files
 @pytest.mark.parametrize("call", some(["openat", "mmap", "pwrite64"], 1))
 def test_a_disk_that_has_no_write_ahead_log(call: str, files: Files) -> None:
     """Where the index of the log cannot be shared the database is named, and nothing is written to it."""
-    done = load_from_its_start(files.path, before=fails(call, "EACCES", "1+", str(Path("users.db-shm").absolute())))
+    done = load(files.path, tracer=fails(call, "EACCES", "1+", str(Path("users.db-shm").absolute())))
     check_told(done, "users.db")
     assert not rows("orders")
     check_finished_by_running_again(files)
@@ -596,14 +597,14 @@ def test_a_lock_of_another_program(
 def check_first_wins(files: Files, mutant: str | None) -> None:
     """A row of a later block, with no other fault in it, does not take an e-mail address from its first user."""
     write("in/users.csv", "id,name,email", *(f"{at},N,u{at}@x.io" for at in range(1, 100_001)), "100001,N,U1@x.io")
-    assert load_from_its_start(Path("in"), mutant=mutant).code == 1
+    assert load(Path("in"), mutant=mutant).code == 1
     check_intact()
     assert len(rows("users")) == 100_000
 
 
 def check_full_disk(files: Files, mutant: str | None) -> None:
     """A dataset that could not be finished stops those that refer to it."""
-    done = load_from_its_start(files.path, mutant=mutant, preexec_fn=limited(resource.RLIMIT_FSIZE, 400_000))
+    done = load(files.path, mutant=mutant, longest_file=400_000)
     check_told(done, *OUTPUTS)
     check_intact()
     assert "orders refers to users, which was not finished" in done.err

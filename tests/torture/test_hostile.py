@@ -19,7 +19,7 @@ import pytest
 from attrs import define, frozen
 
 import loader
-from loader import Dataset, Job, cli
+from loader import Dataset, Job
 from loader.cli import main
 from loader.core.errors import DeclarationError
 from loader.datasets import PRODUCTS, USERS
@@ -27,7 +27,7 @@ from loader.view import LATEST
 from tests.test_cli import command, environment, left, of, result, settle_in, wait_until, write
 from tests.torture import TRIED, some
 from tests.torture.files import rejects_in
-from tests.torture.mutants import MUTANTS
+from tests.torture.mutants import MUTANTS, importers
 from tests.torture.notes import spoken
 from tests.torture.strings import ALL, STRINGS, is_text, is_whole
 from tests.torture.terminal import Terminal, terminal
@@ -445,10 +445,10 @@ def broken(name: str, patch: pytest.MonkeyPatch) -> None:
     path = MUTANTS[name].function
     function: Any = resolve_name(path)
     patch.setattr(path.replace(":", "."), function)
-    MUTANTS[name].apply()
     name_there = path.rpartition(":")[2]
-    if getattr(cli, name_there, None) is function:
-        patch.setattr(cli, name_there, resolve_name(path))
+    for module in importers(name_there, function):
+        patch.setattr(module, name_there, function)
+    MUTANTS[name].apply()
 
 
 @pytest.mark.parametrize("name", ["cells as markup, in lines", "cells unescaped"])

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pytest
 from attrs import define, field
 
 from loader.cli import main
 from tests.test_cli import command, environment, locked, of, result, rows, wait_until, write, write_slow_model
-from tests.test_executors import children
 from tests.torture import SECONDS, TRIED, some, warm
 from tests.torture.ends import (
     HANG,
@@ -30,6 +30,7 @@ from tests.torture.ends import (
     of_mutant,
     try_each,
 )
+from tests.torture.syscalls import strace
 
 __all__ = ["_place"]
 
@@ -180,18 +181,13 @@ def check_interrupted_in_a_commit(files: Files, mutant: str | None) -> None:
     """A batch whose COMMIT is on its way when the signal comes is there, and is counted."""
     log = str(Path("users.db-wal").absolute())
     slow = ["-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_exit=300000", "-P", log]
-    line = of_mutant(mutant, "-qq", "--data", str(files.path))
-    with subprocess.Popen(
-        ["strace", "-f", "--seccomp-bpf", "-qq", "-o", os.devnull, *slow, *line], env=environment()
-    ) as tracer:
-        try:
-            wait_until(lambda: Path(log).exists() and Path(log).stat().st_size > 2**18)
-            [program] = children(tracer.pid)
-            time.sleep(0.1)
-            os.kill(program, signal.SIGTERM)
-            assert tracer.wait(HANG) == CODES[signal.SIGTERM]
-        finally:
-            tracer.kill()
+    program = of_mutant(mutant, "-qq", "--data", str(files.path))
+    how: Any = {"streams": (subprocess.DEVNULL,) * 3, "tracer": strace(os.devnull, *slow)}
+    with warm.begin(*program, env=environment(), **how) as process:
+        wait_until(lambda: Path(log).exists() and Path(log).stat().st_size > 2**18)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(HANG) == CODES[signal.SIGTERM]
     check_intact()
 
 

@@ -17,6 +17,7 @@ from tests.test_cli import NAMES, command, environment, result, rows, timeless
 from tests.torture import some, warm
 from tests.torture.ends import _place
 from tests.torture.sharing import share
+from tests.torture.syscalls import strace, why_not
 
 __all__ = ["_place"]
 
@@ -81,6 +82,17 @@ def test_a_load_is_the_same(arguments: list[str]) -> None:
         for path in (*Path().glob("*.db*"), *Path().glob("result.json")):
             path.unlink()
     assert done[0] == done[1]
+
+
+@pytest.mark.skipif(why_not() is not None, reason=f"system calls cannot be traced: {why_not()}")
+@pytest.mark.parametrize(("nth", "code"), [(1, 1), (2, 7), (3, 0)])
+def test_what_is_traced_is_traced_from_its_first_line(nth: int, code: int) -> None:
+    """None of its system calls escapes, whichever is the first, and no other counts."""
+    Path("two.py").write_text(
+        "import os, sys\nos.mkdir('first')\ntry: os.mkdir('second')\nexcept OSError: sys.exit(7)\n"
+    )
+    tracer = strace(os.devnull, "-e", "trace=mkdir", "-e", f"inject=mkdir:error=EROFS:when={nth}")
+    assert warm.run("two", env=environment(), timeout=10, tracer=tracer).returncode == code
 
 
 def test_it_can_be_killed_and_waited_for() -> None:

@@ -2,10 +2,12 @@
 
 To start Python and to import takes ten times as long as to load a sample. So what is no matter of that, of `PYTHON...`
 variables or of the locale, is tried with a copy. It has the arguments, streams, directory, environment and session that
-it would be started with, and goes from the first line of its module to the end of Python as it would then.
+it would be started with, and goes from the first line of its module to the end of Python as it would then. If strace is
+to trace it, it waits for that before its first line.
 """
 
 import atexit
+import ctypes
 import json
 import os
 import resource
@@ -14,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import cache
@@ -39,6 +42,7 @@ class Program:
     args: Sequence[str]
     pid: int
     _answers: socket.socket
+    _tracer: "subprocess.Popen[bytes] | None" = None
     returncode: int | None = None
 
     def wait(self, timeout: float | None = None) -> int:
@@ -71,6 +75,8 @@ class Program:
         if kind:
             self.kill()
         self.wait()
+        if self._tracer:
+            self._tracer.wait()
         self._answers.close()
 
 
@@ -98,8 +104,12 @@ def begin(
     cwd: Path | None = None,
     session: bool = False,
     longest_file: int | None = None,
+    tracer: Sequence[str] = (),
 ) -> Program:
-    """Begin `python -m MODULE ARGUMENT...`, perhaps in a session of its own or with a limit of the size of files."""
+    """Begin `python -m MODULE ARGUMENT...`, perhaps in a session of its own or with a limit of the size of files.
+
+    With a tracer, the command of an strace that lacks its process, no system call of the program itself escapes it.
+    """
     request = {
         "module": module,
         "arguments": arguments,
@@ -108,13 +118,17 @@ def begin(
         "numbers": [number for number, stream in enumerate(streams) if stream is not None],
         "session": session,
         "longest_file": longest_file,
+        "is_traced": bool(tracer),
     }
     answers, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs, open(os.devnull, "r+b", buffering=0) as nothing:
         given = [nothing if stream == subprocess.DEVNULL else stream for stream in streams if stream is not None]
         descriptors = [stream if isinstance(stream, int) else stream.fileno() for stream in given]
         socket.send_fds(_server(), [json.dumps(request).encode()], [theirs.fileno(), *descriptors])
-    return Program([module, *arguments], int(answers.recv(16)), answers)
+    program = Program([module, *arguments], int(answers.recv(16)), answers)
+    if tracer:
+        program._tracer = subprocess.Popen([*tracer, "-p", str(program.pid)])
+    return program
 
 
 def run(
@@ -187,6 +201,17 @@ def _settle(request: Mapping[str, Any], streams: Sequence[int]) -> None:
         setattr(sys, f"__{name}__", text)
 
 
+_PR_SET_PTRACER, _PR_SET_PTRACER_ANY = 0x59616D61, ctypes.c_ulong(-1)
+
+
+def _wait_for_tracer() -> None:
+    """Go on when a tracer is there; it is no ancestor, so some systems want to be told that it may be one."""
+    ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _PR_SET_PTRACER_ANY)
+    while "\nTracerPid:\t0\n" in Path("/proc/self/status").read_text():
+        time.sleep(0.001)
+    time.sleep(0.005)  # till it has begun to look
+
+
 def _stream(number: int, mode: str, errors: str, buffering: int) -> IO[str]:
     return open(number, mode, buffering, encoding="utf-8", errors=errors, newline="\n", closefd=False)
 
@@ -196,4 +221,6 @@ if __name__ == "__main__":
 
     request, streams = _wait_to_be_something(socket.socket(fileno=int(sys.argv[1])))
     _settle(request, streams)
+    if request["is_traced"]:
+        _wait_for_tracer()
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
