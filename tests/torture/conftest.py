@@ -19,6 +19,11 @@ def tmp_path() -> Iterator[Path]:
         yield directory
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Wait for the fuzzers after all else, for they are at work meanwhile."""
+    items.sort(key=lambda item: "test_atheris_finds_nothing" in item.name)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tell the figures, which each test has added to as it tried something."""
     if TRIED:

@@ -212,7 +212,7 @@ def files(directory: Path) -> State:
 def test_the_databases_outlive_every_kill_and_power_cut(tmp_path: Path) -> None:
     """They are sound, no order dangles, all that was told is there, and run again the load comes to its end."""
     of, end = announcing(tmp_path)
-    found = list(moments(of, some(ends(of), 20)))
+    found = list(moments(of, some(ends(of), 10)))
     assert not WHOLE or len(found) >= 2_300
     check_all(some(found, 30), end, tmp_path)
 

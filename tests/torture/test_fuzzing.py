@@ -36,9 +36,12 @@ Fuzzer = tuple["subprocess.Popen[bytes]", Path]
 """A process, and the file that it tells its progress to."""
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def fuzzers() -> Iterator[Mapping[str, Fuzzer]]:
-    """Fuzzers that are at work while other tests run, so that they take less time of their own; one for each reader."""
+    """Fuzzers that are at work while other tests run, so that they take less time of their own; one for each reader.
+
+    They are waited for after all other tests (`conftest.py`).
+    """
     effort = "-runs=4400" if WHOLE else "-runs=100"
     begun = {}
     with ExitStack() as stack:
