@@ -1,12 +1,14 @@
 """How a load ends, whatever is done to it: in time, told in a line, all that is stored sound, and to be finished."""
 
+import os
 import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from tempfile import TemporaryFile
+from typing import IO, Any, TypeVar
 
 import pytest
 from attrs import frozen
@@ -102,12 +104,37 @@ def load_from_its_start(data: Path, *arguments: str, **options: Any) -> Done:
         return _done(subprocess.run(line, capture_output=True, timeout=HANG, check=False, **settings))
 
 
+@frozen
+class AtWork:
+    """A program that has begun, and what it says is wrong."""
+
+    program: warm.Program
+    _err: IO[bytes]
+
+    def end(self, seconds: float = HANG) -> Done:
+        """Wait for its end; fail if it hangs."""
+        with _not_hanging():
+            code = self.program.wait(seconds)
+        return Done(code, "", os.pread(self._err.fileno(), 2**24, 0).decode())
+
+
+@contextmanager
+def begun(data: Path, *arguments: str, cwd: Path | None = None) -> Iterator[AtWork]:
+    """The program at work on a directory of files; it is waited for in the end, or killed if something fails."""
+    nothing, given = subprocess.DEVNULL, ("-qq", "--data", str(data), *arguments)
+    with (
+        TemporaryFile() as err,
+        warm.begin("loader", *given, env=environment(), streams=(nothing, nothing, err), cwd=cwd) as program,
+    ):
+        yield AtWork(program, err)
+
+
 @contextmanager
 def _not_hanging() -> Iterator[None]:
     try:
         yield
     except subprocess.TimeoutExpired as late:
-        pytest.fail(f"the program hangs: after {HANG} s it has not ended; it said {late.stderr!r}")
+        pytest.fail(f"the program hangs: after {late.timeout} s it has not ended; it said {late.stderr!r}")
 
 
 def _done(end: "subprocess.CompletedProcess[bytes]") -> Done:

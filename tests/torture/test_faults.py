@@ -28,14 +28,15 @@ from loader.datasets import DATASETS
 from loader.targets import Table
 from loader.targets.sqlite import SqliteTable
 from tests.benchmarks.generate import generate
-from tests.test_cli import NAMES, SAMPLE, command, environment, locked, result, rows, started, stored, wait_until, write
+from tests.test_cli import NAMES, SAMPLE, command, environment, locked, result, rows, stored, wait_until, write
 from tests.test_executors import children
 from tests.torture import TRIED, new_place, some
 from tests.torture.ends import (
     HANG,
-    Done,
+    AtWork,
     Files,
     _place,
+    begun,
     check_finished_by_running_again,
     check_intact,
     check_told,
@@ -275,7 +276,7 @@ class Waiting:
 
     directory: Path
     lock: sqlite3.Connection
-    process: "subprocess.Popen[str]"
+    work: AtWork
 
 
 LOCKS = {
@@ -288,7 +289,7 @@ LOCKS = {
 @pytest.fixture(scope="module", autouse=True)
 def waiting(files: Files) -> Iterator[dict[str, Waiting]]:
     """Loads that wait for locks while other tests run, so that they take no time of their own."""
-    begun = {}
+    waiting = {}
     with ExitStack() as stack:
         for name, (mode, statement, seconds) in LOCKS.items():
             directory = stack.enter_context(new_place())
@@ -300,17 +301,10 @@ def waiting(files: Files) -> Iterator[dict[str, Waiting]]:
                 timer = Timer(seconds, lock.execute, ["ROLLBACK"])
                 timer.start()
                 stack.callback(timer.join)
-            process = subprocess.Popen(
-                command("-qq", "--data", str(files.path)),
-                cwd=directory,
-                env=environment(),
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            stack.enter_context(process)
-            stack.callback(process.kill)
-            begun[name] = Waiting(directory, lock, process)
-        yield begun
+            work = stack.enter_context(begun(files.path, cwd=directory))
+            stack.callback(work.program.kill)
+            waiting[name] = Waiting(directory, lock, work)
+        yield waiting
 
 
 def test_a_reader_does_not_disturb(files: Files) -> None:
@@ -350,11 +344,9 @@ def test_another_loader_at_once(files: Files) -> None:
 
 def check_another_loader(files: Files) -> None:
     with ExitStack() as stack:
-        both = [
-            stack.enter_context(started("-qq", "--data", str(files.path), "--export", f"{at}.json")) for at in (0, 1)
-        ]
-        ends = [each.communicate(timeout=2 * HANG) for each in both]
-    assert [each.returncode for each in both] == [1, 1], ends
+        both = [stack.enter_context(begun(files.path, "--export", f"{at}.json")) for at in (0, 1)]
+        ends = [each.end(2 * HANG) for each in both]
+    assert [each.code for each in ends] == [1, 1], ends
     inserted = [[each["inserted"] for each in result(f"{at}.json")["datasets"]] for at in (0, 1)]
     assert tuple(map(sum, zip(*inserted, strict=True))) == stored()
     check_intact()
@@ -450,18 +442,18 @@ def test_a_database_that_is_replaced_during_the_load(put_in_place: str | None, f
     """What was not stored in the file that has the name now is not told as stored."""
     assert main(["-qq", "--data", str(SAMPLE)]) == 1
     before = Path("users.db").read_bytes()
-    with started("-qq", "--data", str(files.path), "--on-conflict", "update") as process:
+    with begun(files.path, "--on-conflict", "update") as work:
         with locked("users.db"):
-            wait_until(lambda: _has_open(process.pid, "users.db-wal"))
+            wait_until(lambda: _has_open(work.program.pid, "users.db-wal"))
             for each in Path().glob("users.db*"):
                 each.unlink()
             if put_in_place == "a copy":
                 Path("users.db").write_bytes(before)
             elif put_in_place:
                 _text(Path("users.db"))
-        _, err = process.communicate(timeout=HANG)
-    assert process.returncode == 3
-    assert b"loader: users.db was removed or replaced while it was written to" in err
+        done = work.end()
+    assert done.code == 3
+    assert "loader: users.db was removed or replaced while it was written to" in done.err
     assert result()["datasets"][0]["inserted"] == 0
     Path("users.db").unlink(missing_ok=True)
     for name in ("products", "orders"):
@@ -485,18 +477,16 @@ def test_a_process_that_is_killed(files: Files) -> None:
 
 def check_process_killed(seed: int, files: Files) -> None:
     chance = random.Random(seed)
-    with started("-qq", "--data", str(files.path), "--jobs", "2") as process:
-        wait_until(lambda: len(children(process.pid)) == 2)
+    with begun(files.path, "--jobs", "2") as work:
+        wait_until(lambda: len(children(work.program.pid)) == 2)
         time.sleep(chance.uniform(0, 0.3))
-        if left := children(process.pid):
+        if left := children(work.program.pid):
             with suppress(ProcessLookupError):  # it has just ended
                 os.kill(chance.choice(sorted(left)), signal.SIGKILL)
-        _, err = process.communicate(timeout=HANG)
-    assert process.returncode in (1, 3)
-    if process.returncode == 3:
-        check_told(
-            Done(3, "", err.decode()), "users.csv: a process", "products.csv: a process", "orders.csv: a process"
-        )
+        done = work.end()
+    assert done.code in (1, 3)
+    if done.code == 3:
+        check_told(done, "users.csv: a process", "products.csv: a process", "orders.csv: a process")
     check_intact()
     check_finished_by_running_again(files)
 
@@ -539,15 +529,15 @@ def test_a_source_that_changes_while_it_is_read(change: Callable[[Path], None]) 
     assert main(["-qq", "--check", "--data", "in", "users"]) == 0
     with closing(sqlite3.connect("users.db")) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-    with started("-qq", "--data", "in", "users") as process:
+    with begun(Path("in"), "users") as work:
         with locked("users.db"):
-            wait_until(lambda: _has_open(process.pid, "users.csv"))
+            wait_until(lambda: _has_open(work.program.pid, "users.csv"))
             time.sleep(0.1)
             change(source)
-        _, err = process.communicate(timeout=HANG)
+        done = work.end()
     goes_on = change in (_replaced, _removed)
-    assert process.returncode == (0 if goes_on else 3), err
-    assert goes_on or err == b"loader: in/users.csv was changed while it was read: run again when it is complete\n"
+    assert done.code == (0 if goes_on else 3), done
+    assert goes_on or done.err == "loader: in/users.csv was changed while it was read: run again when it is complete\n"
     known = set(first.decode().splitlines())
     assert {",".join(map(str, row)) for row in rows("users")} <= known
     source.write_bytes(first)
@@ -579,12 +569,14 @@ def test_a_lock_of_another_program(
     """One that is released in time is waited for; else the database is named, and the load finished when it is."""
     one = waiting[lock]
     monkeypatch.chdir(one.directory)
-    _, err = one.process.communicate(timeout=HANG)
+    done = one.work.end()
     if LOCKS[lock][2]:
-        assert (one.process.returncode, err) == (1, "")
+        assert (done.code, done.err) == (1, "")
     else:
-        assert one.process.returncode == 3
-        assert err.splitlines()[0] == "loader: users.db: another program has locked it: run again when that is done"
+        assert done.code == 3
+        assert (
+            done.err.splitlines()[0] == "loader: users.db: another program has locked it: run again when that is done"
+        )
         assert [each["status"] for each in result()["datasets"]] == ["failed", "complete", "stopped"]
         one.lock.execute("ROLLBACK")
     check_intact()
