@@ -73,7 +73,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "verify finds all of them to be the first": Mutant(
         "loader.targets.sqlite:_StoredTable._contests", {"number > 1": "number > 9"}
     ),
-    "verify does not ask the validators": Mutant("loader.core.restoring:_doubtful", {"is_sure(check, values)": "True"}),
+    "verify does not ask the validators": Mutant("loader.core.restoring:_passes", {"is_sure(check, values)": "True"}),
     "verify takes any value for one of its type": Mutant(
         "loader.core.restoring:_draft", {"value = each.restored(kept)": "value = kept"}
     ),
