@@ -534,16 +534,13 @@ class _Lane:
                 place = portion.place(refusal.line)
                 self._ledger.reject(Cause(self._dataset.name, refusal.key, place, refusal.reasons[0]))
         if stored.refusals:
-            self._telling = asyncio.ensure_future(self._tell_of(stored.refusals, portion, self._telling))
+            await self._all_told()  # so that no more than one batch waits to be told of
+            self._telling = asyncio.ensure_future(self._tell_of(stored.refusals, portion))
         if excess:
             self._problem = self._too_many_rejects()
 
-    async def _tell_of(
-        self, refusals: Sequence[Refusal], portion: _Portion, before: "asyncio.Future[None] | None"
-    ) -> None:
-        """Tell of rejections, after those before them; meanwhile the database is at work on the next batch."""
-        if before:
-            await before
+    async def _tell_of(self, refusals: Sequence[Refusal], portion: _Portion) -> None:
+        """Tell of rejections; meanwhile the database is at work on the next batch."""
         rejections = portion.rejections(refusals)
         while some := tuple(islice(rejections, _TOLD_AT_ONCE)):
             self._tell(Rejected(self._dataset.name, some))

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import date, datetime, time
@@ -37,6 +38,8 @@ from loader import (
     verify,
 )
 from loader.core.errors import UsageError
+from loader.core.events import Read
+from loader.datasets import USERS
 
 Cells = Mapping[str, object]
 
@@ -568,6 +571,27 @@ def test_a_validator_may_look_at_what_else_the_class_has(tmp_path: Path) -> None
     for directory, items in (("a", [Trip(1, 1), too_long]), ("b", [{"id": 1, "miles": 1}, {"id": 3, "miles": 11}])):
         report = run([Job(trips, rows(items), tmp_path / directory / "trips.db")])
         assert reasons(report, "trips") == {2: ["constraint-error: miles does not fit"]}
+
+
+def test_no_more_than_a_batch_waits_to_be_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load that rejects faster than it can tell does not gather what is still to be told: memory stays flat."""
+    monkeypatch.setattr("loader.pipeline._TOLD_AT_ONCE", 1)
+    path = tmp_path / "users.csv"
+    path.write_text("id,name,email\n" + "x,,\n" * 1_000)
+    ends = Counter[str]()
+    waiting = []
+
+    def observe(event: Event) -> None:
+        if isinstance(event, Read):
+            waiting.append(ends["read"] - ends["told"])
+            ends["read"] += event.records
+        elif isinstance(event, Rejected):
+            ends["told"] += len(event.rejections)
+
+    run([Job(USERS, FileSource(path, "csv", block_size=4 * 50), tmp_path / "users.db")], observe=observe)
+    assert ends["told"] == 1_000
+    assert len(waiting) >= 20
+    assert max(waiting) <= 50
 
 
 @pytest.mark.parametrize("references", [{}, {"up": "nodes"}], ids=["no-references", "own-references"])

@@ -23,7 +23,6 @@ from loader.sources.files import UNDECODED, Stream, cut, texts, undecoded
 _QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"'
 _OPEN_QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"?'
 _FLAT_QUOTED = _QUOTED.replace(rb'[^"]', rb'[^"\n]')
-_LINE_ENDS = re.compile(rb"(?:\r?\n)*+\r?\Z")
 
 _Stretch = Literal["records of a line each", "record of several lines", "malformed line"]
 
@@ -182,7 +181,7 @@ class CsvReader:
                 if len(cells) == width:
                     yield dict(zip(header, cells, strict=True))
                     continue
-            row = self._unpack(_LINE_ENDS.sub(b"", text, count=1))
+            row = self._unpack(_without_line_ends(text))
             yield row.named | {"_raw": row.text} if row.faults() else row.named
 
     def _in_field_order(self, rows: Sequence[Sequence[str]]) -> Sequence[Sequence[object]]:
@@ -294,6 +293,14 @@ class _Row:
             Reason("missing-cell", name, f"is missing: the row has {there} cells, the header {wanted}")
             for name in self.columns[there:]
         )
+
+
+def _without_line_ends(text: bytes) -> bytes:
+    """A row without its line end, and without the blank lines behind it."""
+    lines = text.split(b"\n")
+    while len(lines) > 1 and lines[-1] in (b"", b"\r"):
+        lines.pop()
+    return b"\n".join(lines).removesuffix(b"\r")
 
 
 def _is_plain(data: bytes) -> bool:

@@ -26,7 +26,8 @@ from loader.sources import csv as sources_csv
 from loader.sources.packings import zstd
 from tests.sources import packed
 from tests.test_cli import command, environment
-from tests.torture import TRIED, some
+from tests.torture import TRIED, some, warm
+from tests.torture.ends import HANG
 from tests.torture.files import (
     COLUMNS,
     FORMS,
@@ -411,6 +412,7 @@ MIB = 2**20
 SMALL_BOMB, LARGE = 8, 80  # MiB
 ROW = b'1,"' + b"N" * (MIB // 2) + b'",a@x.io\n'
 OBJECT = b'{"id":1,"name":"' + b"N" * (MIB // 2) + b'","email":"a@x.io"}'
+BLANK, QUOTE = "\n", '"'
 BOMBS: Mapping[str, tuple[str, Callable[[int], Sequence[tuple[bytes, int]]], int]] = {
     "an endless line": ("users.csv.gz", lambda size: [(HEAD.encode(), 1), (b"x" * MIB, size)], 1),
     "an endless quote": ("users.csv.gz", lambda size: [(HEAD.encode() + b'1,"', 1), (b"x" * MIB, size)], 1),
@@ -452,6 +454,29 @@ def test_a_bomb_does_not_fill_the_memory(kind: str, tmp_path: Path) -> None:
     large = peak(tmp_path / name, LARGE, parts)
     assert (small[0], large[0]) == (code, code)
     assert large[1] < small[1] + 32 * MIB
+
+
+TRAPS: Mapping[str, tuple[str, str]] = {
+    "a cell of blank lines": ("users.csv", f'{HEAD}1,"{BLANK * 900_000}",a@x.io\n'),
+    "a quote before many lines": ("users.csv", f'{HEAD}1,"Name,a@x.io\n{csv_(*range(2, 20_000))}'),
+    "a quote in each line": ("users.csv", HEAD + csv_(*range(1, 20_000)).replace("Name", '"Name')),
+    "a line end in each row": ("users.csv", HEAD + csv_(*range(1, 10_000)).replace("Name", '"Na\nme"x')),
+    "a row of commas": ("users.csv", f"{HEAD}{',' * 900_000}\n"),
+    "a gap in an object": ("users.ndjson", f'{{"id":1,{" " * 900_000}"name"\n'),
+    "a row of quotes": ("users.ndjson", f"{QUOTE * 900_000}\n"),
+    "a row of braces": ("users.ndjson", f"{'{' * 900_000}\n"),
+    "a gap in an array": ("users.json", f"[{' ' * 900_000}1,{' ' * 900_000}{{}}]"),
+}
+
+
+@pytest.mark.parametrize("kind", TRAPS)
+def test_no_text_takes_for_ever(kind: str, tmp_path: Path) -> None:
+    """What a pattern could go over again and again is told in time: within ten seconds, for which it takes one."""
+    TRIED["texts that invite a search without an end"] += 1
+    name, text = TRAPS[kind]
+    (tmp_path / name).write_text(text)
+    done = warm.run("loader", "-qq", "-d", ".", "users", env=environment(), timeout=HANG, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
 
 
 # --- teeth -----------------------------------------------------------------------------------------------------------
