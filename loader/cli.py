@@ -283,6 +283,8 @@ class _Command:
             jobs = self._jobs_that_pay() if jobs is None else jobs
             with processes(jobs) if jobs else Here() as executor:
                 asyncio.run(self._load(executor))
+                if self._report.status in ("failed", "interrupted"):
+                    end_processes()  # one that is stopped, or whose call takes long, is not waited for
                 executor.shutdown(cancel_futures=True)  # nobody wants any more what was to be parsed ahead
             if self._rejects:
                 self._report.outputs += self._rejects.problems

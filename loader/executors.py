@@ -69,7 +69,11 @@ def processes(number: int) -> Executor:
 
     method = "fork" if sys.platform == "linux" else "spawn"
     pool = ProcessPoolExecutor(number, multiprocessing.get_context(method), initializer=_begin)
-    pool.submit(os.getpid)  # so that they are all there before there are threads
+    try:
+        pool.submit(os.getpid)  # so that they are all there before there are threads
+    except Exception:
+        end_processes()  # those that are there already, for which Python would wait
+        raise
     if method == "fork":
         pool._result_queue._writer.close()  # type: ignore[attr-defined] # they have it: see `_end_together`
     if hasattr(os, "waitid"):

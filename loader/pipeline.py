@@ -35,7 +35,7 @@ from loader.core.report import Report, Tally
 from loader.executors import Here, Turns
 from loader.ledger import Ledger
 from loader.sources import Rowset, Source, file_source
-from loader.targets import Lookup, Stageable, Table, Target, to_its_end
+from loader.targets import PATIENCE, Lookup, Stageable, Table, Target, to_its_end
 from loader.targets.sqlite import SqliteTarget
 from loader.together import Withheld
 
@@ -151,14 +151,14 @@ async def _all_or_none(jobs: Sequence[Job], run: "_Run", report: Report) -> None
         except LoaderError as error:
             problem = error
         except Exception as error:
-            problem = _of_resources(error, "the load cannot be stored")
+            problem = of_resources(error, "the load cannot be stored")
             if not problem:
                 raise
         finally:
             withheld.release(staging.is_stored, problem, staging.at)
 
 
-def _of_resources(error: Exception, what: str) -> ResourceError | None:
+def of_resources(error: Exception, what: str) -> ResourceError | None:
     """What is to be said if the system gives too little; None if that is not what the error is about."""
     if not (lack := lacking(error)):
         return None
@@ -305,6 +305,7 @@ class _Lane:
         self._read = self._rejected = 0
         self._pending = 0  # records read whose end has not been told
         self._telling: asyncio.Future[None] | None = None  # of the rejections so far
+        self._is_hurried = False
         self._problem: LoaderError | None = None  # what keeps the dataset from being finished
 
     async def run(self) -> None:
@@ -314,6 +315,9 @@ class _Lane:
             async with self._stack:
                 try:
                     await self._load()
+                except asyncio.CancelledError:
+                    asyncio.get_running_loop().call_later(PATIENCE, self._hurry)
+                    raise
                 finally:
                     await self._all_told()
             status = "complete"
@@ -323,7 +327,7 @@ class _Lane:
         except Exception as error:
             status = "failed"
             sources = ", ".join(source.name for source in self._job.sources)
-            self._problem = _of_resources(error, f"{sources} cannot be loaded into {self._job.target.name}")
+            self._problem = of_resources(error, f"{sources} cannot be loaded into {self._job.target.name}")
             if not self._problem:
                 raise
         finally:
@@ -435,6 +439,11 @@ class _Lane:
 
     async def _carry(self, portion: _Portion, table: Table) -> None:
         """Take a batch to its end: committed, as far as it can be, and what is left told as untried."""
+
+        def hurry() -> None:
+            self._hurry()
+            table.hurry()
+
         self._pending = len(portion.batch)
         self._read += len(portion.batch)
         self._tell(Read(self._dataset.name, len(portion.batch), portion.position))
@@ -442,7 +451,7 @@ class _Lane:
             if not self._problem:
                 settled, absent = await self._settled(portion.parsed)
                 async with self._writer:
-                    await to_its_end(self._commit(portion, settled, absent, table), table.hurry)
+                    await to_its_end(self._commit(portion, settled, absent, table), hurry)
         except LoaderError as error:
             self._problem = error
         finally:
@@ -541,14 +550,21 @@ class _Lane:
 
     async def _tell_of(self, refusals: Sequence[Refusal], portion: _Portion) -> None:
         """Tell of rejections; meanwhile the database is at work on the next batch."""
-        rejections = portion.rejections(refusals)
-        while some := tuple(islice(rejections, _TOLD_AT_ONCE)):
+        rejections, untold = portion.rejections(refusals), len(refusals)
+        while not self._is_hurried and (some := tuple(islice(rejections, _TOLD_AT_ONCE))):
             self._tell(Rejected(self._dataset.name, some))
+            untold -= len(some)
             await asyncio.sleep(0)
+        if untold:
+            self._tell(Untried(self._dataset.name, untold))
 
     async def _all_told(self) -> None:
         if self._telling:
-            await to_its_end(self._telling)
+            await to_its_end(self._telling, self._hurry)
+
+    def _hurry(self) -> None:
+        """Tell of no more rejections: a load that is cancelled does not wait for them."""
+        self._is_hurried = True
 
     async def _stored(
         self, portion: _Portion, parsed: Parsed, absent: Mapping[Group, Absent], table: Table, most: float

@@ -17,7 +17,7 @@ from loader.core.records import Batch, Place, Reason, Record, Rejection
 from loader.core.report import Report
 from loader.core.restoring import by_names, faults, restored
 from loader.core.values import shortened
-from loader.pipeline import Job, Telling, new_report
+from loader.pipeline import Job, Telling, new_report, of_resources
 from loader.targets import Lookup, Target
 
 
@@ -77,6 +77,10 @@ class _Walk:
             status = "complete"
         except LoaderError as error:
             problem, status = error, "stopped" if isinstance(error, UpstreamError) else "failed"
+        except Exception as error:
+            status, problem = "failed", of_resources(error, f"{self._target.name} cannot be looked through")
+            if not problem:
+                raise
         finally:
             self._tell(Closed(self._dataset.name, status, problem, monotonic() - began))
 

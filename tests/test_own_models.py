@@ -27,18 +27,20 @@ from loader import (
     Event,
     FileSource,
     Job,
+    Read,
     Rejected,
     Rejection,
     Report,
     SqliteTarget,
     file_source,
+    load,
     not_blank,
     rows,
     run,
     verify,
 )
 from loader.core.errors import UsageError
-from loader.core.events import Read
+from loader.core.events import Untried
 from loader.datasets import USERS
 
 Cells = Mapping[str, object]
@@ -592,6 +594,33 @@ def test_no_more_than_a_batch_waits_to_be_told_of(tmp_path: Path, monkeypatch: p
     assert ends["told"] == 1_000
     assert len(waiting) >= 20
     assert max(waiting) <= 50
+
+
+def test_a_load_that_is_cancelled_does_not_wait_to_tell_of_all_rejections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has not told of in a moment counts as untried, and is rejected when the load is run again."""
+    monkeypatch.setattr("loader.pipeline._TOLD_AT_ONCE", 1)
+    path = tmp_path / "users.csv"
+    path.write_text("id,name,email\n" + "x,,\n" * 10_000)
+    ends = Counter[str]()
+
+    async def main() -> None:
+        def observe(event: Event) -> None:
+            if isinstance(event, Rejected):
+                sleep(0.001)
+                loading.cancel()
+                ends["rejected"] += len(event.rejections)
+            elif isinstance(event, Read | Untried):
+                ends[type(event).__name__] += event.records
+
+        loading = asyncio.create_task(load([Job(USERS, path, tmp_path / "users.db")], observe=observe))
+        with pytest.raises(asyncio.CancelledError):
+            await loading
+
+    asyncio.run(main())
+    assert 0 < ends["rejected"] < 5_000
+    assert ends["Read"] == ends["rejected"] + ends["Untried"]
 
 
 @pytest.mark.parametrize("references", [{}, {"up": "nodes"}], ids=["no-references", "own-references"])

@@ -20,7 +20,8 @@ import loader
 from loader import RejectLimit
 from loader.cli import main
 from loader.core.errors import TargetError
-from loader.datasets import DATASETS
+from loader.datasets import DATASETS, USERS
+from loader.targets.tables import create_table
 from tests.laws import (
     Content,
     Files,
@@ -323,6 +324,26 @@ def test_another_program_that_writes_meanwhile(statement: str) -> None:
         [0, 0],
     )
     assert len(rows("users")) <= 2
+
+
+def test_a_record_that_another_program_has_stored_as_well() -> None:
+    """It does not pass for a sign that all of the load has come in."""
+    write("one/users.csv", "id,name,email", "1,One,one@x.io", "2,Two,two@x.io")
+
+    def observe(event: loader.Event) -> None:
+        if isinstance(event, loader.Read):
+            with closing(sqlite3.connect("users.db")) as connection:
+                connection.execute(create_table(USERS))
+                connection.executemany(
+                    "INSERT INTO users VALUES (?, ?, ?)", [(1, "One", "one@x.io"), (2, "Other", "other@x.io")]
+                )
+                connection.commit()
+
+    report = loader.run([loader.Job(USERS, "one/users.csv", "users.db")], atomic=True, observe=observe)
+    assert report.exit_code == 3
+    assert (report.totals.inserted, report.totals.untried) == (0, 2)
+    assert "another program has written to it meanwhile" in str(report.tallies["users"].problem)
+    assert [name for _, name, _ in rows("users")] == ["One", "Other"]
 
 
 def test_a_list_of_journals_of_a_database_that_was_missing_is_put_away() -> None:

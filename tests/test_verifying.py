@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
+from unittest.mock import Mock
 from uuid import UUID
 
 import pytest
@@ -24,7 +25,7 @@ from attrs.validators import gt, optional
 from hypothesis import given
 
 import loader
-from loader import Closed, Dataset, Event, Job, Opened, Rejected, Report, SqliteTarget, not_blank
+from loader import Closed, Dataset, Event, Job, Opened, Read, Rejected, Report, SqliteTarget, not_blank
 from loader.cli import main
 from loader.core.errors import TargetError, UpstreamError, UsageError
 from loader.datasets import DATASETS
@@ -914,6 +915,34 @@ def test_when_cancelled_it_closes_all() -> None:
     asyncio.run(cut_off())
     assert events[-1] == Closed("users", "interrupted", None, events[-1].seconds)  # type: ignore[union-attr]
     assert len(events) < 20
+
+
+@pytest.mark.parametrize("how", ["verify", "check"])
+def test_a_database_that_is_removed_meanwhile(how: str) -> None:
+    """It is told by its name, as any other fault of a database."""
+    assert main(["-qq", "users"]) == 1
+
+    def observe(event: Event) -> None:
+        if isinstance(event, Opened if how == "verify" else Read):
+            Path("users.db").unlink()
+
+    if how == "verify":
+        report = verified(DATASETS, names=["users"], observe=observe)
+    else:
+        report = loader.run([Job(DATASETS[0], "data/users.csv", "users.db")], check=True, observe=observe)
+    assert report.exit_code == 3
+    assert str(report.tallies["users"].problem).startswith("users.db was removed while it was looked at: run again")
+
+
+def test_little_memory_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that cannot be looked through for want of memory is told by its name."""
+    assert main(["-qq"]) == 1
+    monkeypatch.setattr("loader.verifying.restored", Mock(side_effect=MemoryError))
+    report = verified(DATASETS)
+    assert [tally.status for tally in report.tallies.values()] == ["failed"] * 3
+    assert str(report.tallies["users"].problem).startswith(
+        "users.db cannot be looked through: the system gives no more memory"
+    )
 
 
 @contextmanager

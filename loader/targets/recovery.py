@@ -40,7 +40,8 @@ def _put_in_order(path: Path) -> None:
     for listing in path.parent.glob(f"{glob.escape(path.name)}-mj*"):
         with suppress(OSError):  # another load may put it in order as well
             journals = [Path(os.fsdecode(name)) for name in listing.read_bytes().split(b"\0") if name]
-            if all(_is_in_order(each.with_name(each.name.removesuffix(_JOURNAL))) for each in journals):
+            named = [each.with_name(each.name.removesuffix(_JOURNAL)) for each in journals]  # none yet, perhaps
+            if all(map(_is_in_order, [path, *named])):
                 listing.unlink()
 
 

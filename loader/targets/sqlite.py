@@ -220,10 +220,17 @@ class SqliteTarget:
     def _unlogged(self) -> tuple[int, int] | None:
         """The size of the file, and when it was written to, if it is all that has to be read."""
         real = self.path.resolve()  # beside which SQLite keeps them
-        logs = [real.with_name(f"{real.name}{suffix}") for suffix in ("-wal", "-journal")]
-        if any(log.is_file() and log.stat().st_size for log in logs):
-            return None
-        status = os.stat(self.path)
+        for suffix in ("-wal", "-journal"):
+            with suppress(FileNotFoundError):
+                status = real.with_name(f"{real.name}{suffix}").stat()
+                if S_ISREG(status.st_mode) and status.st_size:
+                    return None
+        try:
+            status = real.stat()
+        except OSError as error:
+            raise TargetError(
+                f"{self.name} was removed while it was looked at: run again ({error.strerror})"
+            ) from error
         return status.st_size, status.st_mtime_ns
 
     def _identity(self) -> tuple[int, int] | None:

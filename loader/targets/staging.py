@@ -77,22 +77,24 @@ class SqliteStaging:
         async with connect(first.name, first.uri) as connection:
             self._connection = connection
             async with self._joined(connection):
+                is_written = False
                 try:
-                    await self._store(connection)
+                    async with connection.transaction():
+                        await self._write(connection)
+                        is_written = True
                 except TargetError:
                     at = self.at
-                    if not await self._is_there(connection):
+                    if not is_written or not await self._is_there(connection):
                         self.at = at
                         raise
                 self.is_stored = True
 
-    async def _store(self, connection: Connection) -> None:
-        async with connection.transaction():
-            for schema, target in self._each(connection):
-                await target.store(connection, schema)
-            for _, target in self._each(connection):
-                target.check_in_place()
-            connection.name = " and ".join(self._targets)
+    async def _write(self, connection: Connection) -> None:
+        for schema, target in self._each(connection):
+            await target.store(connection, schema)
+        for _, target in self._each(connection):
+            target.check_in_place()
+        connection.name = " and ".join(self._targets)
 
     async def _is_there(self, connection: Connection) -> bool:
         """Whether all has come in for good, although its commit failed: with the sync of a name that was removed.

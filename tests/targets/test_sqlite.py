@@ -773,6 +773,20 @@ def test_a_list_of_journals_is_put_away_beside_the_file_that_a_link_names(path: 
     assert not listing.exists()
 
 
+def test_a_list_of_journals_that_is_not_written_yet_is_left_alone(path: Path) -> None:
+    """SQLite makes it when it has locked the databases, and it is of nobody's any more when they can be read."""
+    insert(SqliteTarget(path), A)
+    listing = path.with_name(f"{path.name}-mj12345678")
+    listing.touch()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute("BEGIN EXCLUSIVE")
+        asyncio.run(recovery.recover(path))
+        assert listing.exists()
+    asyncio.run(recovery.recover(path))
+    assert not listing.exists()
+
+
 @pytest.mark.parametrize("opening", [SqliteTarget.open, SqliteTarget.lookup])
 def test_what_was_cut_off_is_undone_beside_the_event_loop(
     opening: Callable[..., Any], path: Path, monkeypatch: pytest.MonkeyPatch

@@ -94,13 +94,14 @@ def test_few_open_files(files: Files) -> None:
     """From as many on as Python takes to begin: what could not be opened is named."""
 
     def check(most: int) -> None:
-        done = load_from_its_start(files.path, preexec_fn=limited(resource.RLIMIT_NOFILE, most))
+        jobs = str(most % 2 * 2)
+        done = load_from_its_start(files.path, "--jobs", jobs, preexec_fn=limited(resource.RLIMIT_NOFILE, most))
         if done.code != 1:
             check_told(done, *OUTPUTS, ".csv")
         check_intact()
         check_finished_by_running_again(files)
 
-    try_faults(check, some(range(8, 24), 1))
+    try_faults(check, some(range(8, 24), 2))
 
 
 def test_little_memory(files: Files) -> None:

@@ -20,6 +20,7 @@ from attrs import define, field
 
 from loader.cli import main
 from tests.test_cli import command, environment, locked, of, result, rows, wait_until, write, write_slow_model
+from tests.test_executors import children
 from tests.torture import SECONDS, TRIED, some, warm
 from tests.torture.ends import (
     HANG,
@@ -244,11 +245,26 @@ def test_while_another_program_holds_a_lock(number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("number", some(SIGNALS, 1))
-@pytest.mark.parametrize("jobs", some(["0", "2"], 1))
-def test_a_second_one_ends_at_once(number: signal.Signals, jobs: str) -> None:
+@pytest.mark.parametrize("is_stopped", [False, True], ids=["slow", "stopped"])
+def test_processes_are_not_waited_for(number: signal.Signals, is_stopped: bool) -> None:
+    """A process that parses may take its time for a model, or have been stopped: the load ends without it."""
+    write_slow_model()
+    with on_terminal("users", "--models", "slow.py", "--jobs", "2") as one:
+        wait_until(lambda: HIDE in one.seen)
+        for each in children(one.process.pid) if is_stopped else ():
+            os.kill(each, signal.SIGSTOP)
+        time.sleep(0.3)
+        assert one.signal(number) == CODES[number]
+    assert one.has_cursor
+    assert result()["run"]["status"] == "interrupted"
+    assert not rows("users")
+
+
+@pytest.mark.parametrize("number", some(SIGNALS, 1))
+def test_a_second_one_ends_at_once(number: signal.Signals) -> None:
     """Where the first has to wait, here for a model that takes its time, the second does not."""
     write_slow_model()
-    with on_terminal("users", "--models", "slow.py", "--jobs", jobs) as one:
+    with on_terminal("users", "--models", "slow.py", "--jobs", "0") as one:
         wait_until(lambda: HIDE in one.seen)
         time.sleep(0.3)
         one.process.send_signal(number)
