@@ -36,6 +36,7 @@ from loader.pipeline import Job, load, new_report
 from loader.settings import OPTIONS, Settings, gather
 from loader.sources import FileSource, file_source, find_source
 from loader.sources.files import STDIN
+from loader.targets import PATIENCE
 from loader.targets.sqlite import SqliteTarget
 from loader.verifying import verify
 from loader.view import LiveView, PlainView, console, safe, summary
@@ -283,9 +284,9 @@ class _Command:
             jobs = self._jobs_that_pay() if jobs is None else jobs
             with processes(jobs) if jobs else Here() as executor:
                 asyncio.run(self._load(executor))
+                executor.shutdown(wait=False, cancel_futures=True)  # nobody wants what was to be parsed ahead
                 if self._report.status in ("failed", "interrupted"):
-                    end_processes()  # one that is stopped, or whose call takes long, is not waited for
-                executor.shutdown(cancel_futures=True)  # nobody wants any more what was to be parsed ahead
+                    end_processes(PATIENCE)  # one that is stopped, or whose call takes long, is not waited for
             if self._rejects:
                 self._report.outputs += self._rejects.problems
             self._export()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
 from threading import Thread
+from time import monotonic
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -113,11 +114,15 @@ def _end(process: Any) -> int | None:
     return end and (end.si_status if end.si_code == os.CLD_EXITED else -end.si_status)
 
 
-def end_processes() -> None:
-    """End them at once, where there is no time to do it in order."""
+def end_processes(patience: float = 0) -> None:
+    """End them at once, or so many seconds later, where there is no time to wait till they have ended in order."""
     if "multiprocessing" not in sys.modules:
         return
+    from multiprocessing.connection import wait
+
+    until = monotonic() + patience
     for child in sys.modules["multiprocessing"].active_children():
+        wait([child.sentinel], max(until - monotonic(), 0))
         child.kill()
 
 

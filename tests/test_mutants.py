@@ -30,6 +30,7 @@ from tests.laws import (
     expected,
     write,
 )
+from tests.torture.mutants import MUTANTS as MUTANTS_OF_TORTURE
 
 CONTENT = Content(
     {
@@ -154,3 +155,9 @@ def test_each_mutant_is_caught(mutant: Mutant, tmp_path: Path, monkeypatch: pyte
     trial = trial_with_slow_users(tmp_path, mutant.block_size)
     with pytest.raises(AssertionError):
         mutant.check(trial)
+
+
+def test_each_mutant_of_the_torture_suite_is_one_still() -> None:
+    """What it takes out of a function stands there, though not each of them is tried every time."""
+    for mutant in MUTANTS_OF_TORTURE.values():
+        mutant.edited()

@@ -20,19 +20,20 @@ class Mutant:
 
     def apply(self) -> None:
         """Put the function, edited, in the place of the real one, also where other modules have imported it."""
-        module, _, path = self.function.partition(":")
-        owner_path, _, name = path.rpartition(".")
-        owner = resolve_name(f"{module}:{owner_path}" if owner_path else module)
-        real = getattr(owner, name)
-        function: Any = inspect.unwrap(real)
-        source = textwrap.dedent(inspect.getsource(function))
+        path, _, name = self.function.replace(":", ".").rpartition(".")
+        owner, real = resolve_name(path), resolve_name(self.function)
+        found: dict[str, Any] = {}
+        exec(compile(self.edited(), f"<{self.function}>", "exec"), inspect.unwrap(real).__globals__, found)
+        for place in (owner, *importers(name, real)):
+            setattr(place, name, found[name])
+
+    def edited(self) -> str:
+        """The source of the function with the edits, each of which is to be made once."""
+        source = textwrap.dedent(inspect.getsource(inspect.unwrap(resolve_name(self.function))))
         for old, new in self.edits.items():
             assert source.count(old) == 1, f"{self.function} has changed: {old!r} is to be found in it once"
             source = source.replace(old, new)
-        found: dict[str, Any] = {}
-        exec(compile(source, f"<{self.function}>", "exec"), function.__globals__, found)
-        for place in (owner, *importers(name, real)):
-            setattr(place, name, found[name])
+        return source
 
 
 def importers(name: str, function: object) -> Sequence[ModuleType]:
@@ -81,7 +82,7 @@ MUTANTS: Mapping[str, Mutant] = {
         "loader.targets.staging:SqliteStaging._joined", {"= DELETE": "= WAL", '"delete"': '"wal"'}
     ),
     "one database is committed after the other": Mutant(
-        "loader.targets.staging:SqliteStaging._store",
+        "loader.targets.staging:SqliteStaging._write",
         {
             "await target.store(connection, schema)": (
                 "await target.store(connection, schema); "
@@ -114,7 +115,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "commit not shielded": Mutant(
         "loader.pipeline:_Lane._carry",
         {
-            "await to_its_end(self._commit(portion, settled, absent, table), table.hurry)": (
+            "await to_its_end(self._commit(portion, settled, absent, table), hurry)": (
                 "await self._commit(portion, settled, absent, table)"
             )
         },

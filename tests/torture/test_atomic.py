@@ -135,7 +135,7 @@ def test_all_or_none_is_stored_after_every_kill_and_power_cut(prepare: Callable[
             own.check_next(moment.state, stored, NEXT[at // (1 if WHOLE else 16) % len(NEXT)])
         return stored == change.after
 
-    seen = share(is_stored, [*enumerate(moments(of, some(ends(of), 14)))])
+    seen = share(is_stored, [*enumerate(moments(of, some(ends(of), 10)))])
     assert {*seen} == {False, True}
     assert not WHOLE or len(seen) > 400, len(seen)
 
