@@ -284,8 +284,9 @@ class _Command:
             jobs = self._jobs_that_pay() if jobs is None else jobs
             with processes(jobs) if jobs else Here() as executor:
                 asyncio.run(self._load(executor))
-                executor.shutdown(wait=False, cancel_futures=True)  # nobody wants what was to be parsed ahead
-                if self._report.status in ("failed", "interrupted"):
+                is_finished = self._report.status in ("complete", "rejects")
+                executor.shutdown(wait=is_finished, cancel_futures=True)  # nobody wants what was to be parsed ahead
+                if not is_finished:
                     end_processes(PATIENCE)  # one that is stopped, or whose call takes long, is not waited for
             if self._rejects:
                 self._report.outputs += self._rejects.problems

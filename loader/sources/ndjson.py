@@ -38,7 +38,8 @@ class _UnreadableError(ValueError):
 class NdjsonReader:
     """Splits lines of JSON objects into rows of these fields; `optional` are those that an object may leave out.
 
-    An object that holds `_raw`, as in a rejects file, stands for that text.
+    An object that holds `_raw`, as in a rejects file, stands for that text. `are_integers` says that all are fields of
+    integers.
     """
 
     fields: tuple[str, ...]
