@@ -127,12 +127,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = gather(given, os.environ, Path("pyproject.toml"))
         verbose = settings["verbose"]
         return _Command(settings, out, err).run()
-    except UsageError as error:
+    except (UsageError, OutputError) as error:
         _complain(err, str(error), error, verbose)
-        return 2
-    except OutputError as error:
-        _complain(err, str(error), error, verbose)
-        return 3
+        return 2 if isinstance(error, UsageError) else 3
     except KeyboardInterrupt:  # before the load
         return 128 + signal.SIGINT
     except Exception as error:

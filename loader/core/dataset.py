@@ -14,6 +14,7 @@ from attrs import evolve, field, frozen
 from loader.core.columns import Check, column_check
 from loader.core.errors import DeclarationError
 from loader.core.fields import Field, Group, field_of, has_hook
+from loader.core.kinds import INT
 
 Names = str | tuple[str, ...]
 """A field, or several that are taken together."""
@@ -175,6 +176,11 @@ class Dataset:
     def header(self) -> tuple[str, ...]:
         """The columns of a source that the loaded fields come from."""
         return tuple(each.column for each in self.loaded)
+
+    @cached_property
+    def numeric(self) -> bool:
+        """Whether all that comes from a source is integers."""
+        return all(each.cell is INT for each in self.loaded)
 
     @cached_property
     def key_group(self) -> Group:

@@ -15,7 +15,7 @@ from attrs import Factory, define, frozen
 
 from loader.core.dataset import Dataset
 from loader.core.errors import SourceError
-from loader.core.kinds import INT, integers
+from loader.core.kinds import integers
 from loader.core.records import MAX_REJECT, MAX_ROW, Block, Misfit, Origin, Reason, Rows, Span, without
 from loader.sources.columns import check_columns
 from loader.sources.files import UNDECODED, Stream, cut, texts, undecoded
@@ -327,7 +327,7 @@ def open_csv(
     check_columns(header, dataset, ignore_extra, f"{name}: the header", hint)
     whole_records = partial(_whole_records, grammar=_grammar(delimiter), width=len(header))
     blocks = cut(stream, block_size, whole_records, head, lines + 1)
-    numeric = all(each.cell is INT for each in dataset.loaded) and set(header) == set(dataset.header)
+    numeric = dataset.numeric and set(header) == set(dataset.header)
     reader = CsvReader(header, dataset.header, delimiter, numeric)
     return reader, reader.columns, blocks
 

@@ -15,7 +15,6 @@ import orjson
 from attrs import define, frozen
 
 from loader.core.dataset import Dataset
-from loader.core.kinds import INT
 from loader.core.records import MAX_ROW, Block, Misfit, Origin, Reason, Rows, Span
 from loader.core.values import Number, shortened, shown
 from loader.sources import uniform
@@ -38,22 +37,22 @@ class _UnreadableError(ValueError):
 class NdjsonReader:
     """Splits lines of JSON objects into rows of these fields; `optional` are those that an object may leave out.
 
-    An object that holds `_raw`, as in a rejects file, stands for that text. `are_integers` says that all are fields of
+    An object that holds `_raw`, as in a rejects file, stands for that text. `numeric` says that all are fields of
     integers.
     """
 
     fields: tuple[str, ...]
     optional: frozenset[str]
     ignore_extra: bool
-    are_integers: bool = False
+    numeric: bool = False
 
     @classmethod
     def of(cls, dataset: Dataset, ignore_extra: bool) -> Self:
         optional = frozenset(each.column for each in dataset.loaded if each.optional)
-        return cls(dataset.header, optional, ignore_extra, all(each.cell is INT for each in dataset.loaded))
+        return cls(dataset.header, optional, ignore_extra, dataset.numeric)
 
     def rows(self, block: Block) -> Rows:
-        if len(block.data) <= MAX_ROW and (columns := uniform.columns(block.data, self.fields, self.are_integers)):
+        if len(block.data) <= MAX_ROW and (columns := uniform.columns(block.data, self.fields, self.numeric)):
             lines = range(block.line, block.line + block.data.count(b"\n"))
             return Rows([columns[name] for name in self.fields], lines)
         return self._any_rows(block)

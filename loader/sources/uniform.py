@@ -51,15 +51,15 @@ def _form(line: bytes) -> _Form | None:
     return _Form(names, around, are_texts) if len(names) == len(members) <= len(_MARKS) else None
 
 
-def columns(data: bytes, fields: Collection[str], are_integers: bool) -> Mapping[str, Sequence[object]] | None:
+def columns(data: bytes, fields: Collection[str], numeric: bool) -> Mapping[str, Sequence[object]] | None:
     """The columns of lines that are objects of just these fields, in any order; None if the lines are not uniform.
 
-    If all fields `are_integers`, columns of texts that are such are arrays of them.
+    If the fields are `numeric`, columns of texts that are such are arrays of them.
     """
     form, width = _form(data[: data.find(b"\n") + 1]), len(fields)
     if not form or {*form.names} != {*fields} or not (marked := _marked(data, form)):
         return None
-    cells = (are_integers and _integers(marked, width)) or _texts(marked)
+    cells = (numeric and _integers(marked, width)) or _texts(marked)
     found: dict[str, Sequence[object]] = {}
     for at, (name, is_text) in enumerate(zip(form.names, form.are_texts, strict=True)):
         column = cells[at::width] if is_text else INT.read_all(cells[at::width])

@@ -432,4 +432,4 @@ def test_uniform_lines_are_read_as_each_by_itself(
 def test_uniform_lines_take_the_fast_way(form: str, values: list[list[str]]) -> None:
     """Objects of just the fields in any order are not parsed one by one, nor are those with values that differ."""
     lines = [form % tuple(each) for each in values]
-    assert uniform.columns("\n".join([*lines, ""]).encode(), ORDERS.header, are_integers=True)
+    assert uniform.columns("\n".join([*lines, ""]).encode(), ORDERS.header, numeric=True)

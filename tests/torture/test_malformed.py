@@ -412,7 +412,6 @@ MIB = 2**20
 SMALL_BOMB, LARGE = 8, 80  # MiB
 ROW = b'1,"' + b"N" * (MIB // 2) + b'",a@x.io\n'
 OBJECT = b'{"id":1,"name":"' + b"N" * (MIB // 2) + b'","email":"a@x.io"}'
-BLANK, QUOTE = "\n", '"'
 BOMBS: Mapping[str, tuple[str, Callable[[int], Sequence[tuple[bytes, int]]], int]] = {
     "an endless line": ("users.csv.gz", lambda size: [(HEAD.encode(), 1), (b"x" * MIB, size)], 1),
     "an endless quote": ("users.csv.gz", lambda size: [(HEAD.encode() + b'1,"', 1), (b"x" * MIB, size)], 1),
@@ -456,6 +455,7 @@ def test_a_bomb_does_not_fill_the_memory(kind: str, tmp_path: Path) -> None:
     assert large[1] < small[1] + 32 * MIB
 
 
+BLANK, QUOTE = "\n", '"'
 TRAPS: Mapping[str, tuple[str, str]] = {
     "a cell of blank lines": ("users.csv", f'{HEAD}1,"{BLANK * 900_000}",a@x.io\n'),
     "a quote before many lines": ("users.csv", f'{HEAD}1,"Name,a@x.io\n{csv_(*range(2, 20_000))}'),
