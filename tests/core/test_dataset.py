@@ -352,3 +352,8 @@ def test_an_init_that_takes_something_else_is_told() -> None:
 
     with pytest.raises(DeclarationError, match=r"class Odd has an __init__ that does not take its fields: .*'name'"):
         Dataset("t", Odd, "id")
+
+
+def test_a_dataset_of_integers_is_known_as_one() -> None:
+    """Its rows can be read as one array, in any format."""
+    assert (ORDERS.numeric, USERS.numeric) == (True, False)
