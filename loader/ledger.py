@@ -6,6 +6,7 @@ from loader.core.keys import KeySet
 from loader.core.records import Cause
 
 KEPT_CAUSES = 100_000
+MOST_KNOWN = 2**20  # bytes, which are passed on with each block
 
 
 class Ledger:
@@ -25,6 +26,7 @@ class Ledger:
         self.closed = False
         self.finished = False
         self.version = 0
+        self._known: KeySet | None = None
         self._waiting: list[asyncio.Future[None]] = []
 
     def open(self, had_records: bool) -> None:
@@ -35,6 +37,13 @@ class Ledger:
         """Note keys whose COMMIT has returned."""
         self.keys |= keys
         self._wake()
+
+    @property
+    def known(self) -> KeySet:
+        """Keys that are there, for those who are elsewhere: all of this run, once they are, if they are small."""
+        if self.closed and self._known is None:
+            self._known = self.keys if self.keys.size <= MOST_KNOWN else KeySet()
+        return self._known or KeySet()
 
     @property
     def room(self) -> int:

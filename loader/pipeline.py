@@ -260,9 +260,10 @@ class _Portion:
 
     def place(self, line: int) -> Place:
         """Where the row of a line stands, or stood at first."""
-        if origin := self.batch.origins.get(line):
+        batch = self.parsed.batch
+        if origin := batch.origins.get(line):
             return Place(*origin)
-        row = self.rows_before + self.batch.row_at(line) + 1
+        row = self.rows_before + batch.row_at(line) + 1
         return Place(self.source.name, line if self.source.numbered else None, row)
 
     def rejections(self, refusals: Sequence[Refusal]) -> Iterator[Rejection]:
@@ -409,8 +410,9 @@ class _Lane:
             try:
                 async for block in rowset.blocks:
                     await self._run.turns.take(self._rank)
+                    known = [self._run.ledgers[name].known for name in self._dataset.references.values()]
                     parsing = asyncio.wrap_future(
-                        self._run.executor.submit(parsed, self._dataset, rowset.reader, block)
+                        self._run.executor.submit(parsed, self._dataset, rowset.reader, block, known)
                     )
                     ahead.add(parsing)
                     parsing.add_done_callback(end)

@@ -145,3 +145,14 @@ def test_the_first_cause_of_a_key_stays(monkeypatch: pytest.MonkeyPatch) -> None
     for key, line in ((1, 5), (1, 6), (2, 7), (3, 8), (4, 9), (1, 10)):
         told.reject(cause(key, line))
     assert {key: each.place.line for key, each in told.causes.items()} == {1: 5, 2: 7, 3: 8}
+
+
+def test_keys_are_passed_on_when_they_are_all_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the end nothing is, as nobody may read what another writes; nor in the end, if they are many, or texts."""
+    for most, key, known in ((2**20, 7, {1, 7}), (8, 7, set()), (2**20, "seven", set())):
+        monkeypatch.setattr(ledger, "MOST_KNOWN", most)
+        told = Ledger()
+        told.add(KeySet([1, key]))
+        assert len(told.known) == 0
+        told.close(finished=False)
+        assert set(told.known) == known

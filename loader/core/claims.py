@@ -16,30 +16,38 @@ _PART = 64
 
 @frozen
 class Parsed:
-    """A batch, the keys of its records, and the keys that its rows refer to, in the order of the references.
+    """A batch, the keys of its records, and what its rows claim and refer to.
 
-    `contested` are the positions of the records that share a claim with another row.
+    `refers` are by reference, in the order of these, the keys that rows refer to and that were not known to be there,
+    and `unsure` the positions of the records that do so; None if they all may. `contested` are the positions of the
+    records that share a claim with another row.
     """
 
     batch: Batch
     keys: KeySet
     refers: tuple[KeySet, ...]
+    unsure: tuple[Sequence[int] | None, ...]
     contested: Sequence[int]
 
     @classmethod
-    def of(cls, dataset: Dataset, batch: Batch) -> Self:
+    def of(cls, dataset: Dataset, batch: Batch, known: Sequence[KeySet] = ()) -> Self:
         keys = KeySet(dataset.key_group.of_all(batch.records))
-        return cls(
-            batch,
-            keys,
-            tuple(referred(group, batch) for group in dataset.reference_groups),
-            contested(dataset, batch, keys),
-        )
+        groups = dataset.reference_groups
+        refers = [referred(group, batch) for group in groups]
+        unsure: list[Sequence[int] | None] = [None] * len(refers)
+        for at, (group, there) in enumerate(zip(groups, known, strict=False)):
+            if there:
+                refers[at] -= there
+                unsure[at] = list(among(group.of_all(batch.records), set(refers[at])))
+        return cls(batch, keys, tuple(refers), tuple(unsure), contested(dataset, batch, keys))
 
 
-def parsed(dataset: Dataset, reader: Reader, block: Block) -> Parsed:
-    """All that can be said of a block by itself; pure and picklable, as `parse` is."""
-    return Parsed.of(dataset, parse(dataset, reader, block))
+def parsed(dataset: Dataset, reader: Reader, block: Block, known: Sequence[KeySet] = ()) -> Parsed:
+    """All that can be said of a block by itself; pure and picklable, as `parse` is.
+
+    `known` are by reference keys that are there: the more of them, the less is left to be looked at by who asks.
+    """
+    return Parsed.of(dataset, parse(dataset, reader, block), known)
 
 
 def referred(group: Group, batch: Batch) -> KeySet:

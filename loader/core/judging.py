@@ -58,8 +58,13 @@ def suspects(dataset: Dataset, parsed: Parsed, absent: Mapping[Group, Absent], c
     """
     records = parsed.batch.records
     found = {*parsed.contested, *among(dataset.key_group.of_all(records), set(parsed.keys & committed))}
-    for group, missing in absent.items():
-        found.update(among(group.of_all(records), set(missing.keys)))
+    for group, unsure in zip(dataset.reference_groups, parsed.unsure, strict=True):
+        if missing := absent.get(group):
+            values = group.of_all(records)
+            if unsure is None:
+                found.update(among(values, set(missing.keys)))
+            else:
+                found.update(at for at in unsure if values[at] in missing.keys)
     return found
 
 
@@ -218,13 +223,14 @@ class _Dangling:
     """What a reference names in vain: the reason to refuse a row, told once for each key."""
 
     def __init__(self, group: Group, missing: Absent, earlier: _Earlier) -> None:
-        self._group, self._missing, self._earlier = group, missing, earlier
+        self._missing, self._earlier = missing, earlier
+        self._of, self._name = group.of, group.name
         self._told: dict[object, Reason] = {}
 
     def __call__(self, row: _Row, is_stored: bool) -> Iterable[Reason]:
-        value = self._group.of(row.values)
-        if value in self._told:
-            return (self._told[value],)
+        value = self._of(row.values)
+        if reason := self._told.get(value):
+            return (reason,)
         if value not in self._missing.keys:
             return ()
         if not self._missing.among_rows:
@@ -237,7 +243,7 @@ class _Dangling:
     def _reason(self, value: object, cause: Cause | None, where: str = "") -> Reason:
         because = f": {cause.place} was rejected ({cause.reason})" if cause else ""
         message = f"no {self._missing.singular} {named(value)}{where}{because}"
-        return Reason("foreign-key", self._group.name, shortened(message), value, cause=cause)
+        return Reason("foreign-key", self._name, shortened(message), value, cause=cause)
 
 
 def _contests(dataset: Dataset, row: _Row, held: _Held, may_replace: bool) -> Iterator[Reason]:

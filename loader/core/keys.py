@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
+from math import inf
 from typing import Any, Self
 
 from pyroaring import BitMap64
@@ -39,6 +40,11 @@ class KeySet:
 
     def __iter__(self) -> Iterator[object]:
         return chain(self._bits, self._others)
+
+    @property
+    def size(self) -> float:
+        """How many bytes it takes to pass it on; infinite, if some of the keys are in no bitmap."""
+        return inf if self._others else len(self._bits.serialize())
 
     def __ior__(self, other: "KeySet") -> Self:
         self._bits |= other._bits

@@ -275,9 +275,7 @@ class Batch:
     def row_at(self, line: int) -> int:
         """How many rows stand before a line."""
         starts = self._starts
-        if isinstance(starts, range):
-            return min(max(line - starts.start, 0), len(starts))
-        return bisect_left(starts, line)
+        return starts.index(line) if isinstance(starts, range) and line in starts else bisect_left(starts, line)
 
     def spans(self, lines: Sequence[int]) -> Iterator[Span]:
         """The lines of the rows that begin at some lines."""

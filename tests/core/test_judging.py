@@ -92,6 +92,32 @@ def test_records_that_share_a_claim_with_another_row_are_contested() -> None:
     assert Parsed.of(USERS, batch(ALICE, BOB)).contested == []
 
 
+FEW = st.integers(0, 9)
+AN_ORDER = st.one_of(st.tuples(FEW, FEW, FEW, FEW), st.dictionaries(FEW.map(lambda at: at % 4), FEW))
+
+
+@given(st.lists(AN_ORDER), st.sets(FEW), st.sets(FEW), st.sets(FEW))
+def test_what_is_known_beforehand_leaves_the_same_suspects(
+    rows: list[Any], users: set[int], products: set[int], unknown: set[int]
+) -> None:
+    """Told of keys that are there, parsing leaves less to be looked at, and nothing is seen otherwise."""
+    there, orders = [KeySet(users), KeySet(products)], batch(*rows)
+    plain = Parsed.of(ORDERS, orders)
+    absent = {
+        group: Absent("thing", dict.fromkeys(refers - keys))
+        for group, refers, keys in zip(ORDERS.reference_groups, plain.refers, there, strict=True)
+    }
+    known = [keys - KeySet(unknown) for keys in there]
+    parsed = Parsed.of(ORDERS, orders, known)
+    assert suspects(ORDERS, parsed, absent, keys()) == suspects(ORDERS, plain, absent, keys())
+    assert [set(each) for each in parsed.refers] == [
+        set(refers - some) for refers, some in zip(plain.refers, known, strict=True)
+    ]
+    for at, group in enumerate(ORDERS.reference_groups):
+        lacking = [row for row, key in enumerate(group.of_all(orders.records)) if key in parsed.refers[at]]
+        assert parsed.unsure[at] == (lacking if known[at] else None)
+
+
 def test_records_that_nobody_contests_are_inserted() -> None:
     """Records that share no claim are stored in the order of the file, and their keys are told."""
     verdict = judged(batch(ALICE, BOB))
