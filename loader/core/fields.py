@@ -93,6 +93,11 @@ class Field:
         except Exception:  # whatever a model's factory raises
             return None
 
+    def misread(self, cells: Sequence[object]) -> list[int]:
+        """The positions of cells that cannot be read, as far as these are soon found."""
+        needed = not (self.optional or self.attribute.converter)
+        return [at for at in self.cell.misread(cells) if needed or cells[at] != ""]
+
     def store_all(self, values: Sequence[object]) -> Sequence[object] | None:
         """What the database keeps of a column of values, or None if any of them needs a closer look."""
         return values if self.kind.as_is else self._around_none(self.kind.store_all, values)

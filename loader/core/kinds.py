@@ -44,6 +44,7 @@ class Kind:
     `store` turns a value into what the database keeps, and raises ValueError if it is of another type or would lose
     any of it; `as_is` says that it returns whatever `read` returned. `in_bulk` and `in_bulk_stored` do the same for a
     column at once, where that is quicker, or return None where it needs a closer look, as where a cell is empty.
+    `pattern`, where there is one, is that of the only texts that `read` takes; "0" is one of them.
     `restore` undoes `store`, and raises ValueError for what cannot be undone.
     """
 
@@ -56,11 +57,16 @@ class Kind:
     in_bulk: Callable[[Cells], Cells | None] | None = None
     as_is: bool = False
     in_bulk_stored: Callable[[Cells], Cells | None] | None = None
+    pattern: str | None = None
     restore: Callable[[Any], Any] = field(default=Factory(lambda self: self.store, takes_self=True))
 
     def read_all(self, cells: Cells) -> Cells | None:
         """The values of a column of cells, or None if any of them needs a closer look."""
         return self.in_bulk(cells) if self.in_bulk else _each(self.read, cells)
+
+    def misread(self, cells: Cells) -> list[int]:
+        """The positions of texts that cannot be read, as far as these are soon found."""
+        return _misfits(self.pattern, cells) if self.pattern else []
 
     def store_all(self, values: Cells) -> Cells | None:
         """What the database keeps of a column of values, or None if any of them needs a closer look."""
@@ -89,6 +95,24 @@ def _each(call: Callable[[Any], Any], column: Cells) -> Cells | None:
         return list(map(call, column))
     except ValueError:
         return None
+
+
+def _misfits(pattern: str, cells: Cells) -> list[int]:
+    """The positions of texts that do not fit a pattern; none are found where other things, or several lines, stand."""
+    try:
+        text = "\n".join([*cells, ""])
+    except TypeError:
+        return []
+    if text.count("\n") > len(cells):
+        return []
+    fitting = re.compile(rf"(?:{pattern}\n)*+")
+    found: list[int] = []
+    at = start = 0
+    while (end := fitting.match(text, start).end()) < len(text):  # type: ignore[union-attr]
+        at += text.count("\n", start, end)
+        found.append(at)
+        at, start = at + 1, text.index("\n", end) + 1
+    return found
 
 
 def _of(kind: type[T], value: object) -> T:
@@ -256,7 +280,9 @@ def _as_text(
     return Kind(type_.__name__, form, "TEXT", ("text",), read, lambda value: write(_of(type_, value)), restore=restore)
 
 
-INT = Kind("int", "decimal digits, as `-12`", "INTEGER", ("integer",), _read_int, _store_int, _read_ints, True)
+INT = Kind(
+    "int", "decimal digits, as `-12`", "INTEGER", ("integer",), _read_int, _store_int, _read_ints, True, pattern=_INT
+)
 FLOAT = Kind("float", "a number of JSON, as `1.5e-3`", "REAL", ("real",), _read_float, _store_float, as_is=True)
 DECIMAL = Kind(
     "Decimal",
@@ -267,6 +293,7 @@ DECIMAL = Kind(
     _store_decimal,
     _read_decimals,
     in_bulk_stored=_store_decimals,
+    pattern=_DECIMAL,
     restore=_restore_decimal,
 )
 STR = Kind(

@@ -55,7 +55,7 @@ def _in_parts(
 
 
 def _read(one: Field, cells: Column, unread: set[int]) -> Column:
-    """The values of a column, with None for what cannot be read."""
+    """The values of a column, with anything for what cannot be read."""
 
     def read(at: int, cell: object) -> object:
         try:
@@ -64,7 +64,14 @@ def _read(one: Field, cells: Column, unread: set[int]) -> Column:
             unread.add(at)
             return None
 
-    return _in_parts(cells, one.read_all, read)
+    values = one.read_all(cells)
+    if values is None:
+        cells = list(cells)
+        for at in one.misread(cells):
+            unread.add(at)
+            cells[at] = "0"
+        values = _in_parts(cells, one.read_all, read)
+    return values
 
 
 def _checked(dataset: Dataset, columns: Sequence[Column], refused: set[int]) -> Records:

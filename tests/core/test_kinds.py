@@ -211,6 +211,27 @@ def test_a_column_is_read_as_its_cells_are(kind: Kind, cells: list[object]) -> N
         assert list(map(repr, at_once)) == [repr(kind.read(cell)) for cell in cells]
 
 
+@given(st.sampled_from([INT, DECIMAL, STR, FLOAT]), COLUMN | st.lists(st.just("7") | ODD_TEXT, max_size=30))
+def test_no_cell_that_can_be_read_is_told_from_afar_to_be_misread(kind: Kind, cells: list[object]) -> None:
+    """Of a cell that is found not to be readable without being read, reading finds the same."""
+    for at in kind.misread(cells):
+        with pytest.raises(ValueError, match="not a"):
+            kind.read(cells[at])
+
+
+@pytest.mark.parametrize(
+    ("kind", "cells"),
+    [
+        (INT, ["x", "1", "", "0", "007", "1,2", "-3", "1.0", "9" * 30, "²"]),
+        (DECIMAL, ["x", "1.50", "", "0", "007", "1,2", "-3", "1e3", "0.0", "."]),
+    ],
+)
+def test_faulty_cells_are_found_without_reading_the_others(kind: Kind, cells: list[str]) -> None:
+    """In a column of texts each that does not fit is found; among several lines, or what is no text, none is."""
+    assert kind.misread(cells) == [0, 2, 4, 5, 7, 9]
+    assert kind.misread([*cells, "1\n2"]) == kind.misread([*cells, 3]) == kind.misread([]) == []
+
+
 @pytest.mark.parametrize(
     ("kind", "cells"),
     [

@@ -309,14 +309,29 @@ def test_values_nested_to_the_limit_are_refused() -> None:
     assert reasons(batch) == [[("type-error", name)] for name in ("id", "name", "price")]
 
 
-CELL = st.sampled_from(["1", "2", "0", "-1", "x", "", "19.90", "0.001", "a b", " ", "a@b", "\x07", None, 1, 1.5, True])
+TEXT = st.sampled_from(["1", "2", "0", "-1", "x", "", "19.90", "0.001", "a b", " ", "a@b", "\x07", "007", "9" * 20])
+CELL = TEXT | st.sampled_from([None, 1, 1.5, True, "1\n2"])
 
 
-@given(st.sampled_from([USERS, PRODUCTS, ORDERS, SIZED, SPANS]), st.data())
-def test_a_row_is_judged_as_if_it_were_alone(dataset: Dataset, data: st.DataObject) -> None:
+def half(number: Decimal | None) -> Decimal:
+    return Decimal(2 if number is None else number) / 2
+
+
+NUMBERS = of(
+    maybe=field(type=MAYBE_INT),
+    half=field(type=Decimal, converter=half),
+    given=field(type=int, default=3),
+    price=field(type=Decimal, default=Decimal(1)),
+)
+
+
+@given(st.sampled_from([USERS, PRODUCTS, ORDERS, SIZED, SPANS, NUMBERS]), st.sampled_from([TEXT, CELL]), st.data())
+def test_a_row_is_judged_as_if_it_were_alone(
+    dataset: Dataset, cell: st.SearchStrategy[object], data: st.DataObject
+) -> None:
     """The verdict on a row, to the last word, does not depend on the rows about it."""
     width = len(dataset.names)
-    rows = data.draw(st.lists(st.tuples(*[CELL] * width) | st.just(("1", "a", "a@b", "1", "a")[:width]), max_size=6))
+    rows = data.draw(st.lists(st.tuples(*[cell] * width) | st.just(("1", "a", "a@b", "1", "a")[:width]), max_size=6))
     batch = parsed(dataset, *rows)
     assert sorted([*batch.lines, *(draft.line for draft in batch.drafts)]) == list(range(2, 2 + len(rows)))
     for line, row in enumerate(rows, 2):
@@ -327,6 +342,16 @@ def test_a_row_is_judged_as_if_it_were_alone(dataset: Dataset, data: st.DataObje
             (one.reasons, one.values) for one in batch.drafts if one.line == line
         ]
         assert all(one.reasons for one in alone.drafts)
+
+
+@pytest.mark.parametrize("at", range(1, len(NUMBERS.names)))
+def test_an_empty_cell_is_what_it_is_beside_a_faulty_one(at: int) -> None:
+    """A default, None, or what the converter makes of that is the value of an empty cell, whatever stands below."""
+    empty, faulty = ("1", "", "", "", ""), ["2", "2", "2", "2", "2"]
+    faulty[at] = "x"
+    batch = parsed(NUMBERS, empty, faulty)
+    assert list(batch.records) == [(1, None, 1, 3, 1)]
+    assert reasons(batch) == [[("type-error", NUMBERS.names[at])]]
 
 
 def test_parsing_is_the_same_in_another_process() -> None:
