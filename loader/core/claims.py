@@ -1,6 +1,7 @@
 """What the rows of a batch want alone and what they refer to, worked out where they are parsed."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence, Set
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence, Set
 from typing import Self
 
 from attrs import frozen
@@ -61,11 +62,14 @@ def contested(dataset: Dataset, batch: Batch, keys: KeySet) -> list[int]:
     found: set[int] = set()
     for group in dataset.claim_groups:
         values = group.folded(group.of_all(batch.records))
-        different: Collection[object] = keys if group is dataset.key_group else set(values)
+        different: Collection[object] = keys
+        suspects: set[object] = set()
+        if group is not dataset.key_group or len(keys) < len(values):
+            different, suspects = _suspects(values)
         shared = {each for each in group.folded(group.of_drafts(batch.drafts)) if each in different}
-        if len(different) < len(values):
-            shared |= _repeated(values)
-        found.update(among(values, shared))
+        places = list(among(values, suspects | shared))
+        count = Counter([*shared, *(values[at] for at in places)])
+        found.update(at for at in places if count[values[at]] > 1)
     return sorted(found)
 
 
@@ -77,7 +81,17 @@ def among(values: Sequence[object], some: Set[object]) -> Iterator[int]:
             yield from (at for at, value in enumerate(part, start) if value in some)
 
 
-def _repeated(values: Iterable[object]) -> set[object]:
-    """The values that stand there more than once, but for None."""
+def _suspects(values: Sequence[object]) -> tuple[set[object], set[object]]:
+    """The different values, None among them, and those that may stand there more than once, None not among them.
+
+    All values of a part are suspect if they add fewer to those before than there are.
+    """
     seen: set[object] = {None}
-    return {value for value in values if value in seen or seen.add(value)} - {None}  # type: ignore[func-returns-value]
+    suspects: set[object] = set()
+    for start in range(0, len(values), _PART):
+        part = values[start : start + _PART]
+        before = len(seen)
+        seen.update(part)
+        if (added := len(seen) - before) < len(part) and added < len(part) - part.count(None):
+            suspects.update(part)
+    return seen, suspects - {None}

@@ -326,6 +326,32 @@ PAIRS = Dataset(
 )
 
 
+@given(
+    st.lists(st.tuples(st.integers(1, 300) | st.integers(), st.none() | st.integers(1, 3), st.text("aB", max_size=9))),
+    st.lists(st.dictionaries(st.sampled_from([0]), st.integers(1, 300))),
+    st.integers(0, 200),
+)
+def test_contested_is_whoever_shares_a_claim_and_nobody_else(
+    rows: list[Record], drafts: list[Mapping[int, object]], more: int
+) -> None:
+    """In a batch of any length, wherever the rows stand: those that one by one are found to share a value."""
+    alone: list[Record] = [(1000 + at, at, "c") for at in range(more)]
+    parsed = Parsed.of(PAIRS, batch(*alone, *rows, *drafts, *rows[:1]))
+    wanted: list[tuple[Group, object]] = []
+    for row in [*parsed.batch.records, *drafts]:
+        wanted += [(group, group.fold(group.of(row))) for group in PAIRS.claim_groups]
+    found = [
+        at
+        for at, row in enumerate(parsed.batch.records)
+        for values in [[group.fold(group.of(row)) for group in PAIRS.claim_groups]]
+        if any(
+            value is not None and wanted.count((group, value)) > 1
+            for group, value in zip(PAIRS.claim_groups, values, strict=True)
+        )
+    ]
+    assert parsed.contested == found
+
+
 def test_no_value_is_no_claim() -> None:
     """Any number of records may have no value where it is unique, as in SQL."""
     rows = batch((1, None, "x"), (2, None, "y"), {0: 3})
