@@ -68,6 +68,24 @@ class Program:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
+    def _begin_to_trace(self, tracer: Sequence[str]) -> None:
+        """Let it go on from where it has stopped itself, once it is stopped by the tracer, which sees all that follows.
+
+        If that may not trace it, it never goes on.
+        """
+        while self._state != "T":
+            time.sleep(0.001)
+        self._tracer = subprocess.Popen([*tracer, "-p", str(self.pid)])
+        while self._state != "t" and self._tracer.poll() is None:
+            time.sleep(0.001)
+        if self._state == "t":
+            os.kill(self.pid, signal.SIGCONT)
+
+    @property
+    def _state(self) -> str:
+        """As proc(5) has it: T if it is stopped, t if a tracer has stopped it."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2][1]
+
     def __enter__(self) -> Self:
         return self
 
@@ -127,7 +145,7 @@ def begin(
         socket.send_fds(_server(), [json.dumps(request).encode()], [theirs.fileno(), *descriptors])
     program = Program([module, *arguments], int(answers.recv(16)), answers)
     if tracer:
-        program._tracer = subprocess.Popen([*tracer, "-p", str(program.pid)])
+        program._begin_to_trace(tracer)
     return program
 
 
@@ -204,12 +222,10 @@ def _settle(request: Mapping[str, Any], streams: Sequence[int]) -> None:
 _PR_SET_PTRACER, _PR_SET_PTRACER_ANY = 0x59616D61, ctypes.c_ulong(-1)
 
 
-def _wait_for_tracer() -> None:
-    """Go on when a tracer is there; it is no ancestor, so some systems want to be told that it may be one."""
+def _stop_for_tracer() -> None:
+    """Go on when it is traced; the tracer is no ancestor, so some systems want to be told that it may be one."""
     ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _PR_SET_PTRACER_ANY)
-    while "\nTracerPid:\t0\n" in Path("/proc/self/status").read_text():
-        time.sleep(0.001)
-    time.sleep(0.005)  # till it has begun to look
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def _stream(number: int, mode: str, errors: str, buffering: int) -> IO[str]:
@@ -222,5 +238,5 @@ if __name__ == "__main__":
     request, streams = _wait_to_be_something(socket.socket(fileno=int(sys.argv[1])))
     _settle(request, streams)
     if request["is_traced"]:
-        _wait_for_tracer()
+        _stop_for_tracer()
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
