@@ -1,7 +1,7 @@
 """An atomic load comes into all databases or into none, whenever it is killed or the power goes, whatever fails."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from itertools import islice, permutations, product
 from pathlib import Path
@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 
 import loader
 from tests.test_cli import NAMES, SAMPLE, environment
-from tests.torture import WHOLE, sharing, some, warm
+from tests.torture import WHOLE, new_place, sharing, some, warm
 from tests.torture.announcing import jobs
 from tests.torture.ends import of_mutant
 from tests.torture.sharing import share
@@ -105,7 +105,11 @@ def told_wrong(report: loader.Report) -> list[str]:
     return [str(tally.problem) for tally in report.tallies.values() if tally.problem]
 
 
-def changing(prepare: Callable[[Path], None], directory: Path, *mutants: str) -> tuple[Record, Change]:
+Prepare = Callable[[Path], None]
+"""Makes a directory ready for a load."""
+
+
+def changing(prepare: Prepare, directory: Path, *mutants: str) -> tuple[Record, Change]:
     """Record an atomic load."""
     work = directory / PLACE
     prepare(work)
@@ -116,11 +120,19 @@ def changing(prepare: Callable[[Path], None], directory: Path, *mutants: str) ->
     return of, Change(work, before, sound(work / "db"))
 
 
+@pytest.fixture(scope="module", params=some([grown, new], 1))
+def changed(request: pytest.FixtureRequest) -> Iterator[tuple[Prepare, Record, Change]]:
+    """A load that is recorded once for all who look at it."""
+    with new_place() as directory:
+        yield request.param, *changing(request.param, directory)
+
+
 @recorded
-@pytest.mark.parametrize("prepare", some([grown, new], 1))
-def test_all_or_none_is_stored_after_every_kill_and_power_cut(prepare: Callable[[Path], None], tmp_path: Path) -> None:
+def test_all_or_none_is_stored_after_every_kill_and_power_cut(
+    changed: tuple[Prepare, Record, Change], tmp_path: Path
+) -> None:
     """All three databases are as before or as after the load; run again, it comes to its end and leaves nothing."""
-    of, change = changing(prepare, tmp_path)
+    prepare, of, change = changed
     plain = tmp_path / "plain"
     prepare(plain)
     loader.run(jobs(plain / "data", plain / "db"))
@@ -135,15 +147,15 @@ def test_all_or_none_is_stored_after_every_kill_and_power_cut(prepare: Callable[
             own.check_next(moment.state, stored, NEXT[at // (1 if WHOLE else 16) % len(NEXT)])
         return stored == change.after
 
-    seen = share(is_stored, [*enumerate(moments(of, some(ends(of), 10)))])
+    seen = share(is_stored, [*enumerate(moments(of, some(ends(of), 6)))])
     assert {*seen} == {False, True}
     assert not WHOLE or len(seen) > 400, len(seen)
 
 
 @recorded
-def test_a_commit_that_was_cut_off_is_undone_by_whatever_is_next(tmp_path: Path) -> None:
+def test_a_commit_that_was_cut_off_is_undone_by_whatever_is_next(changed: tuple[Prepare, Record, Change]) -> None:
     """Where the journals of all databases name each other, lanes that open these at once undo it, or say so."""
-    of, change = changing(grown, tmp_path)
+    _, of, change = changed
     cut_off = [
         state
         for state in map(of.killed, ends(of))
@@ -159,7 +171,7 @@ def test_a_commit_that_was_cut_off_is_undone_by_whatever_is_next(tmp_path: Path)
         for how in NEXT if WHOLE else NEXT[at % len(NEXT) :][:1]:
             own.check_next(state, before, how)
 
-    share(check, [*enumerate(some(cut_off, 4))], worth=4)
+    share(check, [*enumerate(some(cut_off, 4))], worth=1)
 
 
 MUTANTS = {
@@ -173,7 +185,7 @@ MUTANTS = {
 
 @recorded
 @pytest.mark.parametrize(("prepare", "mutant"), some([*product([grown, new], MUTANTS)], 1))
-def test_a_mutant_is_caught(prepare: Callable[[Path], None], mutant: str, tmp_path: Path) -> None:
+def test_a_mutant_is_caught(prepare: Prepare, mutant: str, tmp_path: Path) -> None:
     """A load that commits in another way is caught by the same check of the same moments."""
     of, change = changing(prepare, tmp_path, mutant)
 

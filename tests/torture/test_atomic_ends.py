@@ -137,7 +137,7 @@ def test_a_disk_that_is_too_small(files: Files, half: Path) -> None:
 def check_interrupted(beside: str, seconds: float, files: Files, half: Path, mutant: str | None = None) -> None:
     """A signal comes so long after a file is beside the databases; each sync takes its time."""
     before = begin_with(half)
-    slow = ["-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_exit=50000"]
+    slow = ["-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_exit=20000"]
     for part in PARTS:
         slow += ["-P", str(Path(part).absolute())]
     program = of_mutant(mutant, "-qq", *ATOMIC, "--data", str(files.path))
@@ -156,7 +156,7 @@ def check_interrupted(beside: str, seconds: float, files: Files, half: Path, mut
 JOURNAL, LISTING = "users.db-journal", "users.db-mj*"
 """What is there first when the databases are made ready, and when all is committed."""
 
-MOMENTS = [*((LISTING, at / 20) for at in range(10)), *((JOURNAL, at / 20) for at in range(20))]
+MOMENTS = [*((LISTING, at / 50) for at in range(10)), *((JOURNAL, at / 50) for at in range(20))]
 
 
 @needs_strace

@@ -212,9 +212,9 @@ def files(directory: Path) -> State:
 def test_the_databases_outlive_every_kill_and_power_cut(tmp_path: Path) -> None:
     """They are sound, no order dangles, all that was told is there, and run again the load comes to its end."""
     of, end = announcing(tmp_path)
-    found = list(moments(of, some(ends(of), 10)))
+    found = list(moments(of, some(ends(of), 6)))
     assert not WHOLE or len(found) >= 2_300
-    check_all(some(found, 20), end, tmp_path)
+    check_all(some(found, 12), end, tmp_path)
 
 
 def check_all(found: Sequence[Moment], end: End, directory: Path) -> None:
@@ -247,7 +247,7 @@ def checkpoints(of: Record) -> Sequence[int]:
 def test_the_databases_outlive_kills_and_power_cuts_while_their_logs_are_taken_up(tmp_path: Path) -> None:
     """The same holds in the midst of checkpoints, where the databases themselves are written to."""
     of, end = announcing(tmp_path, CHECKPOINTS)
-    check_all(some(list(moments(of, some(checkpoints(of), 5))), 10), end, tmp_path)
+    check_all(some(list(moments(of, some(checkpoints(of), 4))), 8), end, tmp_path)
 
 
 @recorded
@@ -397,7 +397,7 @@ def test_the_outputs_outlive_every_kill_and_power_cut(prepare: Prepare, tmp_path
         change.check(put(moment.state, place))
         change.check_run_again(put(moment.state, place))
 
-    share(check, some(list(moments(of, some(ends(of), 8))), 8))
+    share(check, some(list(moments(of, some(ends(of), 6))), 6))
 
 
 @recorded

@@ -217,9 +217,8 @@ def check_resized(seed: int, files: Files) -> None:
 
     reader = Thread(target=read)
     reader.start()
-    with subprocess.Popen(
-        command("--data", str(files.path)), env=environment(TERM="xterm"), stdin=theirs, stdout=theirs, stderr=theirs
-    ) as process:
+    env = environment(TERM="xterm")
+    with warm.begin("loader", "--data", str(files.path), env=env, streams=(theirs,) * 3) as process:
         at = seed
         end = time.monotonic() + HANG
         while process.poll() is None:

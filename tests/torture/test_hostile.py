@@ -5,7 +5,6 @@ import io
 import json
 import os
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -24,8 +23,9 @@ from loader.cli import main
 from loader.core.errors import DeclarationError
 from loader.datasets import PRODUCTS, USERS
 from loader.view import LATEST
-from tests.test_cli import command, environment, left, of, result, settle_in, wait_until, write
-from tests.torture import TRIED, some
+from tests.test_cli import environment, left, of, result, settle_in, wait_until, write
+from tests.torture import TRIED, some, warm
+from tests.torture.ends import of_mutant
 from tests.torture.files import rejects_in
 from tests.torture.mutants import MUTANTS, importers
 from tests.torture.notes import spoken
@@ -308,7 +308,7 @@ def check_terminal(way: str, texts: Sequence[str], live: str, patch: pytest.Monk
 def test_nothing_foreign_reaches_a_terminal(way: str, live: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever way a text takes to the terminal, in lines or in the summary, it is shown there, and does nothing."""
     few = WAYS[way].at_once
-    texts = some(WAYS[way].texts, 3 * few)
+    texts = some(WAYS[way].texts, 2 * few)
     for at in range(0, len(texts), few):
         check_terminal(way, texts[at : at + few], live, monkeypatch)
 
@@ -316,11 +316,11 @@ def test_nothing_foreign_reaches_a_terminal(way: str, live: str, monkeypatch: py
 def check_rows_that_come(program: Sequence[str], texts: Sequence[str]) -> None:
     """Show texts a few at a time, as names of members, in a live view that has to be looked at meanwhile."""
     arguments = ["--live", "always", "--models", "tests.torture.notes", "--format", "ndjson", "notes=-"]
-    with terminal() as screen:
-        streams: Any = {"stdin": subprocess.PIPE, "stdout": screen.theirs, "stderr": screen.theirs}
-        process = subprocess.Popen([*program, *arguments], env=environment(TERM="xterm"), **streams)
-        rows: Any = process.stdin
-        with process, rows:
+    reading, writing = os.pipe()
+    with terminal() as screen, open(reading) as stdin:
+        streams = (stdin, screen.theirs, screen.theirs)
+        process = warm.begin(*program, *arguments, env=environment(TERM="xterm"), streams=streams)
+        with process, open(writing, "wb") as rows:
             for at in range(0, len(texts), LATEST):
                 few = texts[at : at + LATEST]
                 rows.write(b"".join(json.dumps({"id": 1, "note": "", text: 1}).encode() + b"\n" for text in few))
@@ -335,7 +335,7 @@ def check_rows_that_come(program: Sequence[str], texts: Sequence[str]) -> None:
 
 def test_nothing_foreign_reaches_a_terminal_while_rows_come() -> None:
     """Where rows come slowly, the live view shows whatever is refused, a few at a time, and does nothing else."""
-    check_rows_that_come(command(), some(WAYS["the name of a member"].texts, 20))
+    check_rows_that_come(of_mutant(None), some(WAYS["the name of a member"].texts, 12))
 
 
 DECLARATIONS = {
@@ -471,9 +471,8 @@ def test_a_command_that_trusts_models_is_caught(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_live_view_that_trusts_cells_is_caught() -> None:
     """With cells taken for markup in the live table, the check of it fails."""
-    program = [sys.executable, "-m", "tests.torture.mutants", "cells as markup, live"]
     with pytest.raises(AssertionError):
-        check_rows_that_come(program, STRINGS["emoji codes"])
+        check_rows_that_come(of_mutant("cells as markup, live"), STRINGS["emoji codes"])
 
 
 def test_a_view_that_tells_passwords_is_caught(

@@ -6,7 +6,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -161,32 +160,33 @@ def test_while_stdin_idles(number: signal.Signals, live: str) -> None:
 
 def test_one_that_another_thread_takes() -> None:
     """Whichever thread the system gives a signal to, the event loop wakes up for it, though nothing else happens."""
-    script = (
-        "import signal, sys, threading, time; from loader.cli import main\n"
-        "def take():\n"
-        "    time.sleep(0.7)\n"
-        "    signal.pthread_kill(threading.get_ident(), signal.SIGINT)\n"
-        "threading.Thread(target=take, daemon=True).start()\n"
-        "sys.exit(main(['-qq', 'users=-', '--format', 'csv']))\n"
+    write(
+        "taking.py",
+        "import signal, sys, threading, time; from loader.cli import main",
+        "def take():",
+        "    time.sleep(0.2)",
+        "    signal.pthread_kill(threading.get_ident(), signal.SIGINT)",
+        "threading.Thread(target=take, daemon=True).start()",
+        "sys.exit(main(['-qq', 'users=-', '--format', 'csv']))",
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", script], env=environment(), stdin=subprocess.PIPE, preexec_fn=_heed_signals
-    ) as process:
-        try:
-            assert process.wait(0.7 + HANG) == CODES[signal.SIGINT]
-        finally:
-            process.kill()
+    reading, writing = os.pipe()
+    with (
+        open(reading) as stdin,
+        open(writing, "w"),
+        warm.begin("taking", env=environment(), streams=(stdin, None, None)) as process,
+    ):
+        assert process.wait(HANG) == CODES[signal.SIGINT]
 
 
 def check_interrupted_in_a_commit(files: Files, mutant: str | None) -> None:
     """A batch whose COMMIT is on its way when the signal comes is there, and is counted."""
     log = str(Path("users.db-wal").absolute())
-    slow = ["-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_exit=300000", "-P", log]
+    slow = ["-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_exit=150000", "-P", log]
     program = of_mutant(mutant, "-qq", "--data", str(files.path))
     how: Any = {"streams": (subprocess.DEVNULL,) * 3, "tracer": strace(os.devnull, *slow)}
     with warm.begin(*program, env=environment(), **how) as process:
         wait_until(lambda: Path(log).exists() and Path(log).stat().st_size > 2**18)
-        time.sleep(0.1)
+        time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         assert process.wait(HANG) == CODES[signal.SIGTERM]
     check_intact()
@@ -224,7 +224,7 @@ def test_during_a_long_statement(number: signal.Signals) -> None:
         connection.executescript(SLOW)
     with on_terminal("users") as one:
         wait_until(lambda: HIDE in one.seen)
-        time.sleep(0.3)
+        time.sleep(0.1)
         assert one.signal(number) == CODES[number]
     assert one.has_cursor
     assert of(result(), "users")["inserted"] == len(rows("users")) == 0
@@ -238,7 +238,7 @@ def test_while_another_program_holds_a_lock(number: signal.Signals) -> None:
     write("data/users.csv", "id,name,email", "11,New,new@x.io")
     with locked("users.db"), on_terminal("users") as one:
         wait_until(lambda: HIDE in one.seen)
-        time.sleep(0.3)
+        time.sleep(0.1)
         assert one.signal(number) == CODES[number]
     assert one.has_cursor
     assert len(rows("users")) == 8
@@ -253,7 +253,7 @@ def test_processes_are_not_waited_for(number: signal.Signals, is_stopped: bool) 
         wait_until(lambda: HIDE in one.seen)
         for each in children(one.process.pid) if is_stopped else ():
             os.kill(each, signal.SIGSTOP)
-        time.sleep(0.3)
+        time.sleep(0.1)
         assert one.signal(number) == CODES[number]
     assert one.has_cursor
     assert result()["run"]["status"] == "interrupted"

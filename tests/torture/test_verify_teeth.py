@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.test_cli import SAMPLE, environment, result
 from tests.test_verifying import BARE, leave_a_log, scribble, sql
 from tests.torture import new_place, some, warm
 from tests.torture.mutants import MUTANTS
+from tests.torture.sharing import share
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +36,16 @@ def places() -> Iterator[Path]:
 
 def told(program: Sequence[str], places: Path) -> list[Any]:
     """What a verification says of each place, and what it leaves there."""
-    found: list[Any] = []
-    for place in ("sound", "records", "page", "twice", "log"):
-        arguments = [*program, "--verify", "-qq", "--export", "../result.json"]
+
+    def of(place: str) -> list[Any]:
+        export = places / f"{place}.json"
+        arguments = [*program, "--verify", "-qq", "--export", str(export)]
         done = warm.run(*arguments, env=environment(), timeout=60, cwd=places / place)
-        document = result(places / "result.json")
         kept = ("name", "read", "unchanged", "rejected", "status", "rejections")
-        found.append((done.returncode, [{name: each[name] for name in kept} for each in document["datasets"]]))
-        found.append({path.name for path in (places / place).iterdir()})
-    return found
+        told = [{name: each[name] for name in kept} for each in result(export)["datasets"]]
+        return [(done.returncode, told), {path.name for path in (places / place).iterdir()}]
+
+    return [*chain.from_iterable(share(of, ("sound", "records", "page", "twice", "log"), worth=1))]
 
 
 @pytest.fixture(scope="module")

@@ -118,7 +118,7 @@ def test_cases_that_are_shared_out_are_all_checked(tmp_path: Path) -> None:
     """Each is checked once, and what fails in whatever process fails."""
     share(lambda case: (tmp_path / f"{case}").touch(exist_ok=False), range(50))
     assert {path.name for path in tmp_path.iterdir()} >= {f"{case}" for case in range(50)}
-    for wrong in range(32):
+    for wrong in some(range(32), 5):
         with pytest.raises((AssertionError, pytest.fail.Exception), match=f"case {wrong} fails"):
             share(partial(_fail_at, wrong), range(32))
 
