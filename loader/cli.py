@@ -255,7 +255,7 @@ class _Command:
             self._report = new_report(verified, verify=True)
         else:
             loaded = [job for job in self._jobs if job.sources]
-            self._report = new_report(loaded, settings["check"], settings["max-rejects"])
+            self._report = new_report(loaded, settings["check"], settings["max-rejects"], atomic=settings["atomic"])
         self._view = self._new_view()
         self._signal = 0  # what stopped the load
         self._exported = False

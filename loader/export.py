@@ -110,6 +110,7 @@ def result(report: Report, exit_code: int, version: str, rejects: Mapping[str, P
         "exit_code": exit_code,
         "check": report.check,
         "verify": report.verify,
+        "atomic": report.atomic,
     }
     problems = [
         {"dataset": tally.name, "title": tally.problem.title, "detail": tally.problem.detail}

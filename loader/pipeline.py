@@ -102,7 +102,7 @@ async def load(
     datasets = in_reference_order(job.dataset for job in jobs)
     limit = RejectLimit.parse(str(max_rejects)) if isinstance(max_rejects, str | int) else max_rejects
     loaded = [job for job in jobs if job.sources]
-    report = new_report(loaded, check, limit)
+    report = new_report(loaded, check, limit, atomic=atomic)
     tell = Telling(report, observe)
     shared = _Run(
         jobs={job.dataset.name: job for job in jobs},
@@ -188,11 +188,15 @@ def run(jobs: Iterable[Job], **options: Unpack[Options]) -> Report:
 
 
 def new_report(
-    jobs: Iterable[Job], check: bool = False, max_rejects: RejectLimit | None = None, verify: bool = False
+    jobs: Iterable[Job],
+    check: bool = False,
+    max_rejects: RejectLimit | None = None,
+    verify: bool = False,
+    atomic: bool = False,
 ) -> Report:
     """The report of a load before it begins; an observer that folds the events as they come."""
     tallies = (Tally(job.dataset.name, tuple(each.name for each in job.sources), job.target.name) for job in jobs)
-    return Report.of(tallies, check, allowed=max_rejects is not None, verify=verify)
+    return Report.of(tallies, check, max_rejects is not None, verify, atomic)
 
 
 class Telling:

@@ -155,7 +155,7 @@ def test_the_result_of_any_run_is_as_the_schema_says(kind: str, flags: list[str]
     assert main(["-qq", *flags]) == code
     document = valid(result())
     assert (document["run"]["status"], document["run"]["exit_code"]) == (status, code)
-    assert document["run"]["check"] is (flags == ["--check"])
+    assert (document["run"]["check"], document["run"]["atomic"]) == (flags == ["--check"], False)
     for each in document["datasets"]:
         there = Path("rejects", f"{each['name']}.{each['sources'][0].rpartition('.')[2]}")
         assert each["rejects"] == (str(there) if each["rejected"] and flags != ["--rejects", "none"] else None)

@@ -148,6 +148,7 @@ def test_a_value_that_a_later_key_sets_free_is_taken() -> None:
     write("data/users.csv", "id,name,email", "2,B,c@x.io", "1,A,b@x.io", "3,C,a@x.io")
     assert main([*ATOMIC, "users", "--on-conflict", "update"]) == 0
     assert rows("users") == [(1, "A", "b@x.io"), (2, "B", "c@x.io"), (3, "C", "a@x.io")]
+    assert result()["run"]["atomic"]
     assert result()["totals"] == {"read": 3, "inserted": 1, "updated": 2, "unchanged": 0, "rejected": 0, "untried": 0}
 
 
@@ -314,6 +315,7 @@ def test_another_program_that_writes_meanwhile(statement: str) -> None:
                 connection.commit()
 
     report = loader.run(sample_jobs(), atomic=True, max_rejects=9, observe=observe)
+    assert report.atomic
     assert report.exit_code == 3
     problem = "users.db: another program has written to it meanwhile: run again"
     assert str(report.tallies["users"].problem) == problem

@@ -142,21 +142,30 @@ class Report:
     """What became of every record of a run.
 
     `allowed` says that the rejects are within a limit the user gave, `verify` that what is stored was looked through:
-    sound records are unchanged, faulty ones rejected. An `Observer`: call it with each event.
+    sound records are unchanged, faulty ones rejected; `atomic` that all datasets were to be stored, or none. An
+    `Observer`: call it with each event.
     """
 
     tallies: dict[str, Tally]
     check: bool = False
     allowed: bool = False
     verify: bool = False
+    atomic: bool = False
     started: datetime = field(factory=lambda: datetime.now(UTC))
     outputs: list[OutputError] = Factory(list)
     """What could not be written of the result and the rejects."""
     _clock: float = field(factory=monotonic)
 
     @classmethod
-    def of(cls, tallies: Iterable[Tally], check: bool = False, allowed: bool = False, verify: bool = False) -> "Report":
-        return cls({tally.name: tally for tally in tallies}, check, allowed, verify)
+    def of(
+        cls,
+        tallies: Iterable[Tally],
+        check: bool = False,
+        allowed: bool = False,
+        verify: bool = False,
+        atomic: bool = False,
+    ) -> "Report":
+        return cls({tally.name: tally for tally in tallies}, check, allowed, verify, atomic)
 
     def __call__(self, event: Event) -> None:
         self.tallies[event.dataset].fold(event)
