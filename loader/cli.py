@@ -260,6 +260,7 @@ class _Command:
         self._signal = 0  # what stopped the load
         self._exported = False
         self._stop: Callable[[], object] = lambda: None
+        self._break_off: Callable[[], object] = lambda: None
 
     def _refuse_export(self, taken: Iterable[Path]) -> None:
         """Refuse to write the result where it cannot be, or over what is read or written otherwise."""
@@ -280,6 +281,8 @@ class _Command:
             jobs = 0 if self._settings["verify"] else self._settings["jobs"]
             jobs = self._jobs_that_pay() if jobs is None else jobs
             with processes(jobs) if jobs else Here() as executor:
+                if isinstance(executor, Here):
+                    self._break_off = executor.break_off  # what runs in processes is left to them
                 asyncio.run(self._load(executor))
                 is_finished = self._report.status in ("complete", "rejects")
                 executor.shutdown(wait=is_finished, cancel_futures=True)  # nobody wants what was to be parsed ahead
@@ -313,6 +316,7 @@ class _Command:
                 os._exit(128 + number)
             self._signal = number
             self._stop()
+            self._break_off()
 
         before = {number: signal.getsignal(number) for number in _SIGNALS}
         heeded = [number for number, handler in before.items() if handler is not signal.SIG_IGN]  # nohup ignores one

@@ -23,13 +23,28 @@ PLACES = 2 * (os.cpu_count() or 1)
 class Here(Executor):
     """Runs each call at once, where it is made."""
 
+    _is_running = False
+
     def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         future: Future[T] = Future()
         try:
-            future.set_result(call(*args, **kwargs))
+            future.set_result(self._run(call, *args, **kwargs))
         except Exception as error:
             future.set_exception(error)
         return future
+
+    def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        self._is_running = True
+        try:
+            return call(*args, **kwargs)
+        finally:
+            self._is_running = False
+
+    def break_off(self) -> None:
+        """Raise CancelledError if a call is running: for a signal handler, by which it and its task are cancelled."""
+        if self._is_running:
+            self._is_running = False
+            raise asyncio.CancelledError
 
 
 class Turns:

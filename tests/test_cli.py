@@ -1002,16 +1002,22 @@ def test_a_signal_stops_the_load_in_order(big: Path, number: int, code: int) -> 
     assert final_state(".") == final_state(big)
 
 
-def write_slow_model() -> None:
-    """A model of users that takes a minute for each."""
+def write_slow_model(is_deaf: bool = False) -> None:
+    """A model of users that takes a minute for each, or for ever, whatever is raised meanwhile."""
     write(
         "slow.py",
         "import time",
         "from attrs import define, field",
         "from loader import Dataset",
+        "def wait(*_):",
+        "    try:",
+        "        time.sleep(60)",
+        "    except BaseException:",
+        "        wait() if DEAF else None; raise",
+        f"DEAF = {is_deaf}",
         "@define",
         "class User:",
-        "    id: int = field(validator=lambda *_: time.sleep(60))",
+        "    id: int = field(validator=wait)",
         "    name: str",
         "    email: str",
         "USERS = Dataset(name='users', model=User, key='id')",
@@ -1019,8 +1025,8 @@ def write_slow_model() -> None:
 
 
 def test_a_second_signal_ends_at_once() -> None:
-    """The first signal waits for what is being done, here by a model that takes its time; the second does not."""
-    write_slow_model()
+    """The first signal waits for what is being done, here by a model that cannot be stopped; the second does not."""
+    write_slow_model(is_deaf=True)
     with started("users", "--models", "slow.py", "--live", "always") as process:
         assert process.stderr
         process.stderr.read(1)  # the view is there, and so are the handlers

@@ -245,11 +245,12 @@ def test_while_another_program_holds_a_lock(number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("number", some(SIGNALS, 1))
+@pytest.mark.parametrize("jobs", ["0", "2"])
 @pytest.mark.parametrize("is_stopped", [False, True], ids=["slow", "stopped"])
-def test_processes_are_not_waited_for(number: signal.Signals, is_stopped: bool) -> None:
-    """A process that parses may take its time for a model, or have been stopped: the load ends without it."""
+def test_parsing_is_not_waited_for(number: signal.Signals, is_stopped: bool, jobs: str) -> None:
+    """A model may take its time, and a process that parses may have been stopped: the load ends without them."""
     write_slow_model()
-    with on_terminal("users", "--models", "slow.py", "--jobs", "2") as one:
+    with on_terminal("users", "--models", "slow.py", "--jobs", jobs) as one:
         wait_until(lambda: HIDE in one.seen)
         for each in children(one.process.pid) if is_stopped else ():
             os.kill(each, signal.SIGSTOP)
@@ -262,8 +263,8 @@ def test_processes_are_not_waited_for(number: signal.Signals, is_stopped: bool) 
 
 @pytest.mark.parametrize("number", some(SIGNALS, 1))
 def test_a_second_one_ends_at_once(number: signal.Signals) -> None:
-    """Where the first has to wait, here for a model that takes its time, the second does not."""
-    write_slow_model()
+    """Where the first has to wait, here for a model that cannot be stopped, the second does not."""
+    write_slow_model(is_deaf=True)
     with on_terminal("users", "--models", "slow.py", "--jobs", "0") as one:
         wait_until(lambda: HIDE in one.seen)
         time.sleep(0.3)
