@@ -25,6 +25,9 @@ STDIN = Path("/dev/stdin")
 UNDECODED = re.compile("\udced[\udcb0-\udcb3][\udc80-\udcbf]|[\udc80-\udcff]")
 """A byte that could not be decoded: as `_Recoded` passes it on, or as it stands in what should be UTF-8."""
 
+_MOST_LINES = 2**16
+"""How many lines a piece has that is added to what is left of those before, to be a block."""
+
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -213,12 +216,13 @@ def cut(
     at `line`. Of a line that is longer than a row may be, only so much is passed on that it is seen to be too long.
     """
     data = b""
-    for piece in chain((head,), iter(partial(stream.read, size), b"")):
+    pieces = chain.from_iterable(map(_few_lines, chain((head,), iter(partial(stream.read, size), b""))))
+    for piece in pieces:
         data += piece
         end = ends(data)
         if not end and len(data) > MAX_REJECT:
             yield Block(data[: MAX_REJECT + 1] + b"\n", line, stream.position)
-            line, data = line + 1, _rest_of_line(stream, size, data)
+            line, data = line + 1, _rest_of_line(pieces, data)
         elif end:
             yield Block(data[:end], line, stream.position)
             line, data = line + data.count(b"\n", 0, end), data[end:]
@@ -226,8 +230,17 @@ def cut(
         yield Block(data if data.endswith(b"\n") else data + b"\n", line, stream.position)
 
 
-def _rest_of_line(stream: Readable, size: int, data: bytes) -> bytes:
+def _few_lines(piece: bytes) -> Iterator[bytes]:
+    """The halves of a piece, and so on, until none has so many lines that what is parsed of them fills the memory."""
+    if piece.count(b"\n") <= _MOST_LINES:
+        yield piece
+    else:
+        yield from _few_lines(piece[: len(piece) // 2])
+        yield from _few_lines(piece[len(piece) // 2 :])
+
+
+def _rest_of_line(pieces: Iterator[bytes], data: bytes) -> bytes:
     """Read on to the next line, and return what was read of it."""
     while data and b"\n" not in data:
-        data = stream.read(size)
+        data = next(pieces, b"")
     return data.partition(b"\n")[2]

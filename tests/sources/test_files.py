@@ -21,10 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loader.core.errors import SourceError, UsageError
-from loader.core.records import MAX_ROW
+from loader.core.records import MAX_REJECT, MAX_ROW
 from loader.datasets.products import PRODUCTS
 from loader.datasets.users import USERS
-from loader.sources import FORMATS, FileSource, file_source, find_source
+from loader.sources import BLOCK_SIZE, FORMATS, FileSource, file_source, files, find_source
 from loader.sources.files import Stream, cut, open_file
 from loader.sources.packings import PACKINGS
 from tests.sources import BLOCK_SIZES, message, packed, parsed, read, read_path, values, verdicts
@@ -490,16 +490,29 @@ class Pieces:
         return piece
 
 
-@given(st.lists(st.text("ab\n", min_size=1, max_size=5).map(str.encode), max_size=8))
-def test_cutting_loses_nothing(pieces: list[bytes]) -> None:
+@given(st.lists(st.text("ab\n", min_size=1, max_size=5).map(str.encode), max_size=8), st.integers(1, 4))
+def test_cutting_loses_nothing(pieces: list[bytes], most: int) -> None:
     """Blocks are the bytes that came, each ends with a line, and only the last newline may be added."""
     data = b"".join(pieces)
-    blocks = list(cut(Pieces(pieces), 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "_MOST_LINES", most)
+        blocks = list(cut(Pieces(pieces), 1))
     assert b"".join(block.data for block in blocks) == data + (b"" if data.endswith(b"\n") or not data else b"\n")
     assert all(block.data.endswith(b"\n") for block in blocks)
     assert [block.line for block in blocks] == [
         1 + b"".join(other.data for other in blocks[:at]).count(b"\n") for at in range(len(blocks))
     ]
+
+
+@pytest.mark.parametrize("length", [MAX_REJECT + 1000, 9 * BLOCK_SIZE // 2 + 1000, 5 * BLOCK_SIZE + 1000])
+def test_a_block_has_not_too_many_lines(length: int) -> None:
+    """However short they are, also behind one that is too long for any block, of which only the place is kept."""
+    data = b"a" * length + b"\n" + b"b\n" * 400_000
+    pieces = [data[at : at + BLOCK_SIZE] for at in range(0, len(data), BLOCK_SIZE)]
+    blocks = list(cut(Pieces(pieces), BLOCK_SIZE))
+    counts = [block.data.count(b"\n") for block in blocks]
+    assert (max(counts) < 2**17, sum(counts)) == (True, 400_001)
+    assert [block.line for block in blocks] == [1 + sum(counts[:at]) for at in range(len(counts))]
 
 
 @pytest.mark.parametrize("size", [2**16, 2**18, 2**20 - 1, 2**21])
