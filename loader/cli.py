@@ -38,6 +38,7 @@ from loader.sources import FileSource, file_source, find_source
 from loader.sources.files import STDIN
 from loader.targets import PATIENCE
 from loader.targets.sqlite import SqliteTarget
+from loader.threads import make_sure_of_files
 from loader.verifying import verify
 from loader.view import LiveView, PlainView, console, safe, summary
 
@@ -187,8 +188,13 @@ def _flush(stream: IO[str]) -> None:
     try:
         stream.flush()
     except (OSError, ValueError):
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        _silence(stream)
+
+
+def _silence(stream: IO[str]) -> None:
+    """Send to nowhere what is not written yet."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _complain(err: IO[str], text: str, error: BaseException, verbose: bool) -> None:
@@ -283,6 +289,7 @@ class _Command:
             with processes(jobs) if jobs else Here() as executor:
                 if isinstance(executor, Here):
                     self._break_off = executor.break_off  # what runs in processes is left to them
+                make_sure_of_files()
                 asyncio.run(self._load(executor))
                 is_finished = self._report.status in ("complete", "rejects")
                 executor.shutdown(wait=is_finished, cancel_futures=True)  # nobody wants what was to be parsed ahead
@@ -392,13 +399,22 @@ class _Command:
         written = self._rejects.written if self._rejects else {}
         text = result(self._report, self._exit_code, loader.__version__, written)
         try:
-            if self._result_on_stdout:
-                self._print(text.decode())
-            else:
-                write_result(self._settings["export"], text)
-                self._exported = True
+            try:
+                export: Path = self._settings["export"]
+                if self._result_on_stdout or (export.exists() and not export.is_file()):
+                    self._break_off = _give_up_waiting
+                self._put(text)
+            finally:
+                self._break_off = lambda: None
         except OutputError as error:
             self._report.outputs.append(error)
+
+    def _put(self, text: bytes) -> None:
+        if self._result_on_stdout:
+            self._print(text.decode())
+        else:
+            write_result(self._settings["export"], text)
+            self._exported = True
 
     def _print(self, text: str) -> None:
         if sys.stdout is None:
@@ -408,6 +424,9 @@ class _Command:
             self._out.flush()
         except (OSError, ValueError) as error:
             raise OutputError(f"the result cannot be written to stdout: {error}") from error
+        except OutputError:  # it is not waited for any more
+            _silence(self._out)
+            raise
 
     def _summarise(self, on: Console) -> None:
         on.print(summary(self._report, on, with_rejects=isinstance(self._view, LiveView)))
@@ -455,6 +474,10 @@ class _Command:
         yield from (
             f"--{name}" for name in ("atomic", "ignore-extra") if self._settings.origins.get(name) == f"--{name}"
         )
+
+
+def _give_up_waiting() -> None:
+    raise OutputError("the result cannot be written: nobody has read it before there was a signal")
 
 
 def refuse_without_sense(settings: Settings) -> None:

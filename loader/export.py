@@ -194,7 +194,7 @@ class RejectsWriter:
     read as UTF-8 whatever other encoding is asked for. `written` are the files that are there in the end, `problems`
     what could not be written. In a `with`, nothing unfinished is left behind, nor by runs that were killed before.
 
-    Raises UsageError if a file has the name of a rejects file, and is none.
+    Raises UsageError if a file has the name of a rejects file, and is none, or is in the way of the directory.
     """
 
     def __init__(
@@ -211,6 +211,9 @@ class RejectsWriter:
         self._forms, self._mark = _forms(delimiter), codecs.BOM_UTF8 if marked else b""
         self._files: dict[str, _RejectsFile] = {}
         self._earlier = {dataset: [path for path in self._names(dataset) if path.exists()] for dataset in sources}
+        there = next(each for each in (directory, *directory.parents) if os.path.lexists(each))
+        if not there.is_dir():
+            raise UsageError(f"{there} is not a directory, where rejects are to go: choose another with --rejects")
         for path in self.paths:
             if path.exists() and not _is_rejects_file(path):
                 raise UsageError(f"{path} would be overwritten with rejects: choose another directory with --rejects")

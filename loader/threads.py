@@ -1,6 +1,7 @@
-"""How a disk or a pipe is waited for beside the event loop."""
+"""How a disk or a pipe is waited for beside the event loop, and what that and the loop itself need of the system."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
@@ -23,6 +24,13 @@ def make_sure_of_room() -> None:
         mmap(-1, ROOM).close()
     except OSError as error:
         raise MemoryError from error
+
+
+def make_sure_of_files() -> None:
+    """Raise OSError where no three files can be opened: an event loop, which needs them, would leave a traceback."""
+    one, other = socket.socketpair()
+    with one, other:
+        one.dup().close()
 
 
 async def in_thread(call: Callable[[], T], discard: Callable[[T], object] = lambda _: None) -> T:

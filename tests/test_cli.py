@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -1058,6 +1058,78 @@ def test_a_signal_after_the_load_does_not_spoil_the_result(number: int) -> None:
     assert b"Traceback" not in done.stderr
     assert totals(result()) == {"read": 30, "inserted": 22, "rejected": 8}
     assert left() == {"users.db", "products.db", "orders.db", "result.json", "rejects"}
+
+
+@pytest.mark.parametrize("export", ["pipe", "-"])
+def test_a_signal_ends_the_wait_for_a_reader_of_the_result(export: str) -> None:
+    """All is stored, and nobody reads the pipe that the result is sent to: that is told, and the program ends."""
+    os.mkfifo("pipe")
+    full = os.open("pipe", os.O_RDWR | os.O_NONBLOCK) if export == "-" else os.open(os.devnull, os.O_RDWR)
+    with suppress(BlockingIOError):
+        while export == "-":
+            os.write(full, b"x" * 4096)
+    os.set_blocking(full, True)
+    arguments = command("-qq", "--export", export, "users")
+    with subprocess.Popen(arguments, env=environment(), stdout=full, stderr=subprocess.PIPE) as process:
+        try:
+            wait_until(Path("rejects/users.csv").exists)
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(2) == 3
+        finally:
+            process.kill()
+            os.close(full)
+        assert process.stderr
+        told = process.stderr.read().decode()
+    assert told == "loader: the result cannot be written: nobody has read it before there was a signal\n"
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+@pytest.mark.parametrize("name", ["users.db", "users.db-journal", "users.db-wal", "users.db-shm"])
+@pytest.mark.parametrize("flags", [[], ["--check"], ["--atomic", "--max-rejects", "9"], ["--jobs", "2"]], ids=str)
+def test_what_is_no_file_is_no_database(make: Callable[[Path], None], name: str, flags: list[str]) -> None:
+    """Neither it nor what SQLite would read beside it: it is named, and the others are loaded."""
+    main(["-qq", "products"])
+    make(Path(name))
+    done = subprocess.run(command("-qq", *flags), env=environment(), capture_output=True, text=True, timeout=20)
+    assert done.returncode == 3
+    problem = f"{name} is not a file: move it away, or choose another directory with --into"
+    assert (
+        done.stderr.splitlines()[0] == f"loader: {Path(name).resolve() if '-' in name else name}{problem[len(name) :]}"
+    )
+    assert of(result(), "users")["status"] == "failed"
+
+
+def test_what_has_the_name_of_a_list_of_journals_is_left() -> None:
+    """Only a file may be one; a pipe would be read for ever."""
+    os.mkfifo("users.db-mj12345678")
+    done = subprocess.run(command("-qq", "users"), env=environment(), timeout=20)
+    assert done.returncode == 1
+    assert len(rows("users")) == 8
+
+
+@pytest.mark.parametrize("place", ["plain", "plain/rejects", "dangling", "dangling/rejects"])
+def test_what_is_in_the_way_of_rejects_is_told_before_the_load(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else they would be lost when all is stored."""
+    write("plain", "text")
+    Path("dangling").symlink_to("nowhere/there")
+    assert main(["-qq", "--rejects", place]) == 2
+    told = " is not a directory, where rejects are to go: choose another with --rejects\n"
+    assert capsys.readouterr().err == f"loader: {place.partition('/')[0]}{told}"
+    assert left() == {"plain", "dangling"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
+@pytest.mark.parametrize("most", range(5, 9))
+def test_as_few_files_as_python_begins_with(most: int) -> None:
+    """What asyncio leaves half done, where it gets none, prints a traceback of its own."""
+    import resource
+
+    limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # noqa: E731
+    done = subprocess.run(command("-qq"), env=environment(), capture_output=True, preexec_fn=limit, check=False)
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"loader: ")
+    assert b"Traceback" not in done.stderr
 
 
 def test_a_signal_that_was_ignored_stays_ignored() -> None:

@@ -37,7 +37,7 @@ def _recover(paths: Iterable[Path]) -> None:
 def _put_in_order(path: Path) -> None:
     if _journal(path).exists():
         _is_in_order(path)
-    for listing in path.parent.glob(f"{glob.escape(path.name)}-mj*"):
+    for listing in filter(Path.is_file, path.parent.glob(f"{glob.escape(path.name)}-mj*")):
         with suppress(OSError):  # another load may put it in order as well
             journals = [Path(os.fsdecode(name)) for name in listing.read_bytes().split(b"\0") if name]
             named = [each.with_name(each.name.removesuffix(_JOURNAL)) for each in journals]  # none yet, perhaps

@@ -83,7 +83,7 @@ class SqliteTarget:
     @asynccontextmanager
     async def lookup(self, dataset: Dataset, check: bool) -> AsyncIterator[Lookup]:
         if not check:
-            await recover(self.path)
+            await self._recover()
         if not self._is_there():
             yield _Nothing()
             return
@@ -138,7 +138,7 @@ class SqliteTarget:
     @asynccontextmanager
     async def _database(self, dataset: Dataset) -> AsyncIterator[Table]:
         self._make_directory()
-        await recover(self.path)
+        await self._recover()
         first = self._identity()  # before it is opened, so that another file in its place is not taken for it
         async with connect(self.name, self._uri("rwc")) as connection:
             first = first or self._identity()
@@ -179,6 +179,11 @@ class SqliteTarget:
                 await table.look()
                 yield table
 
+    async def _recover(self) -> None:
+        """Put in order what a program that was killed has left."""
+        self._is_there()  # or may be, as nothing else has its name
+        await recover(self.path)
+
     def _make_directory(self) -> None:
         try:
             make_directory(self.path.parent)  # SQLite syncs the names in it, but not its own
@@ -186,16 +191,15 @@ class SqliteTarget:
             raise TargetError(f"{self.path.parent} cannot be made: {error.strerror}") from error
 
     def _is_there(self) -> bool:
-        try:
-            status = self.path.stat()
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            way_out = _WAYS_OUT[sqlite3.SQLITE_CANTOPEN]
-            raise TargetError(f"{self.name}: {way_out} ({error.strerror})") from error
-        if not S_ISREG(status.st_mode):
-            raise TargetError(f"{self.name} is not a file: move it away, or choose another directory with --into")
-        return status.st_size > 0
+        status = _status(self.path)
+        for path in self._beside("-journal", "-wal", "-shm"):
+            _status(path)  # which is not read here, and may be no file either
+        return status is not None and status.st_size > 0
+
+    def _beside(self, *suffixes: str) -> Iterator[Path]:
+        """The files that SQLite keeps beside the database."""
+        real = self.path.resolve()
+        return (real.with_name(f"{real.name}{suffix}") for suffix in suffixes)
 
     def _uri(self, mode: str) -> str:
         return f"{self.path.absolute().as_uri()}?mode={mode}"
@@ -219,14 +223,11 @@ class SqliteTarget:
 
     def _unlogged(self) -> tuple[int, int] | None:
         """The size of the file, and when it was written to, if it is all that has to be read."""
-        real = self.path.resolve()  # beside which SQLite keeps them
-        for suffix in ("-wal", "-journal"):
-            with suppress(FileNotFoundError):
-                status = real.with_name(f"{real.name}{suffix}").stat()
-                if S_ISREG(status.st_mode) and status.st_size:
-                    return None
+        for path in self._beside("-wal", "-journal"):
+            if (logged := _status(path)) and logged.st_size:
+                return None
         try:
-            status = real.stat()
+            status = self.path.stat()
         except OSError as error:
             raise TargetError(
                 f"{self.name} was removed while it was looked at: run again ({error.strerror})"
@@ -240,6 +241,20 @@ class SqliteTarget:
         except OSError:
             return None
         return status.st_dev, status.st_ino
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """What the system tells of a file, if it is there; TargetError if it tells nothing, or that it is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        way_out = _WAYS_OUT[sqlite3.SQLITE_CANTOPEN]
+        raise TargetError(f"{path}: {way_out} ({error.strerror})") from error
+    if not S_ISREG(status.st_mode):
+        raise TargetError(f"{path} is not a file: move it away, or choose another directory with --into")
+    return status
 
 
 class _Nothing:

@@ -165,7 +165,7 @@ class _StagedTarget(SqliteTarget):
 
     @asynccontextmanager
     async def open(self, dataset: Dataset, check: bool) -> AsyncIterator[Table]:
-        await recover(self.path)
+        await self._recover()
         opening = self._scratch(dataset, nullcontext(self._uri("rw")), _StagedTable)
         self._tables[dataset] = table = await self._kept.enter_async_context(opening)
         yield table
@@ -173,7 +173,7 @@ class _StagedTarget(SqliteTarget):
     async def make_ready(self) -> None:
         """Let nothing of this load be in the way of the transaction."""
         self._make_directory()
-        await recover(self.path)
+        await self._recover()
         for table in self._tables.values():
             await table.let_go()
 

@@ -573,7 +573,9 @@ def test_a_damaged_database_is_told(path: Path) -> None:
 def test_a_name_that_cannot_be_a_file_is_told(tmp_path: Path) -> None:
     """A directory of the database's name, and a file in the place of its directory, are told with the way out."""
     (tmp_path / "things.db").mkdir()
-    refused(SqliteTarget(tmp_path / "things.db"), "it cannot be opened: look at the directory and its permissions")
+    refused(
+        SqliteTarget(tmp_path / "things.db"), "is not a file: move it away, or choose another directory with --into"
+    )
     (tmp_path / "file").touch()
     with pytest.raises(TargetError, match=r"file cannot be made: "):
         opened(SqliteTarget(tmp_path / "file" / "things.db"), records_of)
