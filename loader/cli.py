@@ -400,8 +400,8 @@ class _Command:
         text = result(self._report, self._exit_code, loader.__version__, written)
         try:
             try:
-                export: Path = self._settings["export"]
-                if self._result_on_stdout or (export.exists() and not export.is_file()):
+                export = self._settings["export"]
+                if self._result_on_stdout or (os.path.exists(export) and not os.path.isfile(export)):
                     self._break_off = _give_up_waiting
                 self._put(text)
             finally:
