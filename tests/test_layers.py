@@ -65,6 +65,7 @@ PARTS = {
         "loader.sources",
         "loader.starter",
         "loader.targets",
+        "loader.threads",
         "loader.verifying",
         "loader.view",
     },

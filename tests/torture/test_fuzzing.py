@@ -29,7 +29,7 @@ from tests.torture import TRIED, WHOLE, new_place, some
 from tests.torture.files import FORMS, POLLUTIONS
 from tests.torture.readers import CHECKS, CORPUS, check
 
-FEW = settings(max_examples=400 if WHOLE else 5, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=400 if WHOLE else 5, suppress_health_check=list(HealthCheck))
 
 HAS_ATHERIS = find_spec("atheris") is not None
 Fuzzer = tuple["subprocess.Popen[bytes]", Path]
