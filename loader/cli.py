@@ -38,7 +38,7 @@ from loader.sources import FileSource, file_source, find_source
 from loader.sources.files import STDIN
 from loader.targets import PATIENCE
 from loader.targets.sqlite import SqliteTarget
-from loader.threads import make_sure_of_files
+from loader.threads import make_sure_of_files, try_for
 from loader.verifying import verify
 from loader.view import LiveView, PlainView, console, safe, summary
 
@@ -277,7 +277,7 @@ class _Command:
             raise UsageError(f"--export: there is no directory {export.parent}")
         if export.is_dir():
             raise UsageError(f"--export: {export} is a directory")
-        if export.resolve() in {path.resolve() for path in taken}:
+        if os.path.realpath(export) in map(os.path.realpath, taken):
             raise UsageError(f"--export: {export} is a file that is loaded from or into, or takes rejects")
 
     def run(self) -> int:
@@ -318,7 +318,7 @@ class _Command:
         def handle(number: int, _frame: object) -> None:
             if self._signal:
                 if isinstance(self._view, LiveView):
-                    self._view.show_cursor()
+                    try_for(PATIENCE, self._view.show_cursor)  # a terminal that was stopped takes nothing
                 end_processes()
                 os._exit(128 + number)
             self._signal = number
@@ -400,14 +400,20 @@ class _Command:
         text = result(self._report, self._exit_code, loader.__version__, written)
         try:
             try:
-                export = self._settings["export"]
-                if self._result_on_stdout or (os.path.exists(export) and not os.path.isfile(export)):
+                if self._is_read_by_others():
                     self._break_off = _give_up_waiting
                 self._put(text)
             finally:
                 self._break_off = lambda: None
         except OutputError as error:
             self._report.outputs.append(error)
+
+    def _is_read_by_others(self) -> bool:
+        """Whether the result goes to a pipe or a terminal."""
+        with suppress(OSError, ValueError):
+            place = self._out.fileno() if self._result_on_stdout else self._settings["export"]
+            return os.path.exists(place) and not os.path.isfile(place)
+        return False
 
     def _put(self, text: bytes) -> None:
         if self._result_on_stdout:
@@ -540,15 +546,15 @@ def _expanded(file: str) -> list[str]:
 def _refuse_unusable(sources: Mapping[str, Sequence[FileSource]]) -> None:
     """Refuse what is not there, and what would be read twice."""
     for name, found in sources.items():
-        seen: set[Path] = set()
+        seen: set[str] = set()
         for source in found:
             if source.path == STDIN and sys.stdin is None:
                 raise UsageError("stdin is closed")
             if source.path != STDIN and (source.path.is_dir() or not source.path.exists()):
                 raise UsageError(f"{source.path} is not there, or is not a file")
-            if source.path.resolve() in seen:
+            if os.path.realpath(source.path) in seen:
                 raise UsageError(f"{source.name} is named twice for {name}")
-            seen.add(source.path.resolve())
+            seen.add(os.path.realpath(source.path))
     on_stdin = [f"{name}=-" for name, found in sources.items() if any(each.path == STDIN for each in found)]
     if len(on_stdin) > 1:
         raise UsageError(f"only one dataset can be read from stdin, not {' and '.join(on_stdin)}")

@@ -23,7 +23,7 @@ PLACES = 2 * (os.cpu_count() or 1)
 class Here(Executor):
     """Runs each call at once, where it is made."""
 
-    _is_running = False
+    _is_running = _is_broken_off = False
 
     def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         future: Future[T] = Future()
@@ -36,12 +36,15 @@ class Here(Executor):
     def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         self._is_running = True
         try:
+            if self._is_broken_off:
+                raise asyncio.CancelledError
             return call(*args, **kwargs)
         finally:
             self._is_running = False
 
     def break_off(self) -> None:
-        """Raise CancelledError if a call is running: for a signal handler, by which it and its task are cancelled."""
+        """Run no more calls: raise CancelledError in one that is running, as a signal handler can, or begins yet."""
+        self._is_broken_off = True
         if self._is_running:
             self._is_running = False
             raise asyncio.CancelledError

@@ -254,7 +254,7 @@ class RejectsWriter:
 
     def _close(self, dataset: str, loaded: bool) -> None:
         file, earlier = self._files[dataset], self._earlier[dataset]
-        fed_back = {path.resolve() for path in self._sources[dataset]} & {path.resolve() for path in earlier}
+        fed_back = {*map(os.path.realpath, self._sources[dataset])} & {*map(os.path.realpath, earlier)}
         if fed_back and not loaded:
             self.written[dataset] = earlier[0]
             return

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from mmap import mmap
 from threading import Thread
@@ -54,6 +55,14 @@ async def in_thread(call: Callable[[], T], discard: Callable[[T], object] = lamb
     except asyncio.CancelledError:
         future.add_done_callback(lambda late: late.cancelled() or late.exception() or discard(late.result()))
         raise
+
+
+def try_for(seconds: float, call: Callable[[], object]) -> None:
+    """Make a call in a thread of its own, and wait no longer for it, nor if there is no thread to be had."""
+    with suppress(RuntimeError):
+        thread = Thread(target=call, daemon=True)
+        thread.start()
+        thread.join(seconds)
 
 
 async def in_threads(items: Iterator[T]) -> AsyncIterator[T]:

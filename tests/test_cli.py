@@ -1088,7 +1088,8 @@ def test_a_signal_ends_the_wait_for_a_reader_of_the_result(export: str) -> None:
 @pytest.mark.parametrize("flags", [[], ["--check"], ["--atomic", "--max-rejects", "9"], ["--jobs", "2"]], ids=str)
 def test_what_is_no_file_is_no_database(make: Callable[[Path], None], name: str, flags: list[str]) -> None:
     """Neither it nor what SQLite would read beside it: it is named, and the others are loaded."""
-    main(["-qq", "products"])
+    main(["-qq"] if "-" in name else ["-qq", "products"])
+    Path(name).unlink(missing_ok=True)
     make(Path(name))
     done = subprocess.run(command("-qq", *flags), env=environment(), capture_output=True, text=True, timeout=20)
     assert done.returncode == 3
@@ -1129,6 +1130,28 @@ def test_as_few_files_as_python_begins_with(most: int) -> None:
     assert done.returncode == 3
     assert done.stderr.startswith(b"loader: ")
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("flags", [[], ["--check"], ["--verify"], ["--atomic"], ["--jobs", "2"]], ids=str)
+def test_a_database_that_is_a_link_to_itself_is_told(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """It leads nowhere, and is named."""
+    Path("users.db").symlink_to("users.db")
+    assert main(["-qq", *flags]) in (2, 3)
+    assert "users.db" in (told := capsys.readouterr().err)
+    assert "bug" not in told
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--export", "self"], ["--into", "self"], ["--models", "self"], ["users=self"], ["--data", "self"]],
+    ids=str,
+)
+def test_a_place_that_is_a_link_to_itself_is_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever is to be read or written there, it is named."""
+    Path("self").symlink_to("self")
+    assert main(["-qq", *arguments]) in (2, 3)
+    assert "self" in (told := capsys.readouterr().err)
+    assert "bug" not in told
 
 
 def test_a_signal_that_was_ignored_stays_ignored() -> None:

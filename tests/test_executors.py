@@ -49,6 +49,19 @@ def alive(pids: set[int]) -> set[int]:
     return found
 
 
+def test_a_call_is_broken_off_and_none_begins_after_it() -> None:
+    """A signal that comes amid one must not wait for those of others, which stand in a queue already."""
+    here = Here()
+    with pytest.raises(asyncio.CancelledError):
+        here.submit(here.break_off)
+    with pytest.raises(asyncio.CancelledError):
+        here.submit(divmod, 7, 2)
+    idle = Here()
+    idle.break_off()
+    with pytest.raises(asyncio.CancelledError):
+        idle.submit(divmod, 7, 2)
+
+
 @pytest.mark.parametrize("executor", [Here, lambda: processes(2)], ids=["here", "processes"])
 def test_an_executor_gives_results_and_errors(executor: Any) -> None:
     """A call's result comes back, and so does what it raises."""

@@ -3,8 +3,11 @@
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 
 import pytest
+
+from loader.threads import try_for
 
 LITTLE = """
 import asyncio, resource, sys, threading
@@ -37,3 +40,13 @@ def test_a_thread_that_has_room_for_its_stack_only_is_not_waited_for(what: str, 
     left = 2**23 + kibibytes * 1024
     done = subprocess.run([sys.executable, "-c", LITTLE, what, str(left)], capture_output=True, text=True, timeout=20)
     assert (done.stdout, done.stderr) == ("too little\n", "")
+
+
+def test_a_call_that_takes_for_ever_is_not_waited_for() -> None:
+    """Other than one that does not, which is done then."""
+    done, go_on = list[bool](), Event()
+    try_for(60, lambda: done.append(Event().wait(0.1)))
+    assert done == [False]
+    try_for(0.1, lambda: done.append(go_on.wait(10)))
+    assert done == [False]
+    go_on.set()

@@ -31,7 +31,7 @@ async def recover(*paths: Path) -> None:
 def _recover(paths: Iterable[Path]) -> None:
     for path in paths:
         with _turn:
-            _put_in_order(path.resolve())  # beside which SQLite keeps its journals
+            _put_in_order(Path(os.path.realpath(path)))  # beside which SQLite keeps its journals
 
 
 def _put_in_order(path: Path) -> None:
@@ -47,8 +47,9 @@ def _put_in_order(path: Path) -> None:
 
 def _is_in_order(path: Path) -> bool:
     """Whether a database can be read, which undoes what was cut off; a transaction that goes on keeps others out."""
-    if not path.exists():
-        return not _journal(path).exists()
+    journal = _journal(path)
+    if not path.exists() or (journal.exists() and not journal.is_file()):
+        return not journal.exists()
     uri = f"{path.absolute().as_uri()}?mode=rw"
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=0)) as connection:

@@ -188,7 +188,7 @@ class SqliteTarget:
         try:
             make_directory(self.path.parent)  # SQLite syncs the names in it, but not its own
         except OSError as error:
-            raise TargetError(f"{self.path.parent} cannot be made: {error.strerror}") from error
+            raise TargetError(f"{self.path.parent} cannot be made: {error.strerror}; {_ELSEWHERE}") from error
 
     def _is_there(self) -> bool:
         status = _status(self.path)
@@ -198,7 +198,7 @@ class SqliteTarget:
 
     def _beside(self, *suffixes: str) -> Iterator[Path]:
         """The files that SQLite keeps beside the database."""
-        real = self.path.resolve()
+        real = Path(os.path.realpath(self.path))
         return (real.with_name(f"{real.name}{suffix}") for suffix in suffixes)
 
     def _uri(self, mode: str) -> str:

@@ -4,6 +4,7 @@ SQLite makes such a transaction whole by journals that name each other, which it
 databases are left without these for as long as it takes.
 """
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing, nullcontext, suppress
@@ -29,7 +30,7 @@ def together(targets: Sequence[Target]) -> "AbstractAsyncContextManager[SqliteSt
     paths = {target.name: target.path for target in targets if isinstance(target, SqliteTarget)}
     if others := [target.name for target in targets if target.name not in paths]:
         raise UsageError(f"{others[0]} is no SQLite database: it cannot be committed together with others")
-    if len({path.resolve() for path in paths.values()}) < len(paths):
+    if len({*map(os.path.realpath, paths.values())}) < len(paths):
         raise UsageError(f"{' and '.join(paths)} are not as many databases as names: call each by one name only")
     with closing(sqlite3.connect("")) as any_connection:
         most = any_connection.getlimit(sqlite3.SQLITE_LIMIT_ATTACHED) + 1
@@ -114,7 +115,7 @@ class SqliteStaging:
         for path in self._new:
             with suppress(OSError):
                 if not path.stat().st_size:
-                    path.resolve().unlink()
+                    os.unlink(os.path.realpath(path))
 
     @asynccontextmanager
     async def _joined(self, connection: Connection) -> AsyncIterator[None]:
