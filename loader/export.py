@@ -211,7 +211,7 @@ class RejectsWriter:
         self._forms, self._mark = _forms(delimiter), codecs.BOM_UTF8 if marked else b""
         self._files: dict[str, _RejectsFile] = {}
         self._earlier = {dataset: [path for path in self._names(dataset) if path.exists()] for dataset in sources}
-        there = next(each for each in (directory, *directory.parents) if os.path.lexists(each))
+        there = next(filter(os.path.lexists, (directory, *directory.parents)))
         if not there.is_dir():
             raise UsageError(f"{there} is not a directory, where rejects are to go: choose another with --rejects")
         for path in self.paths:

@@ -264,10 +264,9 @@ class _Portion:
 
     def place(self, line: int) -> Place:
         """Where the row of a line stands, or stood at first."""
-        batch = self.parsed.batch
-        if origin := batch.origins.get(line):
+        if origin := self.batch.origins.get(line):
             return Place(*origin)
-        row = self.rows_before + batch.row_at(line) + 1
+        row = self.rows_before + self.batch.row_at(line) + 1
         return Place(self.source.name, line if self.source.numbered else None, row)
 
     def rejections(self, refusals: Sequence[Refusal]) -> Iterator[Rejection]:

@@ -1059,6 +1059,22 @@ def test_a_signal_after_the_load_does_not_spoil_the_result(number: int) -> None:
     assert left() == {"users.db", "products.db", "orders.db", "result.json", "rejects"}
 
 
+def test_a_signal_does_not_spoil_a_result_that_goes_to_a_file_by_stdout() -> None:
+    """Nobody is waited for there, so nothing is given up."""
+    script = (
+        "import os, sys; from loader import cli; put = cli._Command._print\n"
+        "def stop(*arguments):\n"
+        f"    os.kill(os.getpid(), {int(signal.SIGTERM)})\n"
+        "    put(*arguments)\n"
+        "cli._Command._print = stop\n"
+        "sys.exit(cli.main(['-qq', '--export', '-']))\n"
+    )
+    with open("out.json", "wb") as out:
+        done = subprocess.run([sys.executable, "-c", script], env=environment(), stdout=out, timeout=60, check=False)
+    assert done.returncode == 1
+    assert totals(json.loads(Path("out.json").read_bytes())) == {"read": 30, "inserted": 22, "rejected": 8}
+
+
 @pytest.mark.parametrize("export", ["pipe", "-"])
 def test_a_signal_ends_the_wait_for_a_reader_of_the_result(export: str) -> None:
     """All is stored, and nobody reads the pipe that the result is sent to: that is told, and the program ends."""

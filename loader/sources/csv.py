@@ -174,12 +174,12 @@ class CsvReader:
     def values(self, block: Block, spans: Iterable[Span]) -> Iterator[Mapping[str, object]]:
         header, delimiter, width = self.header, self.delimiter, len(self.header)
         is_ours = self.columns == header and width > 1
-        is_plain = is_ours and _is_plain(block.data)
+        is_plain = _is_plain(block.data)
         for text in texts(block, spans):
-            if is_plain or (is_ours and _is_plain(text)):
+            if is_ours and (is_plain or _is_plain(text)):
                 cells = text.rstrip(b"\n").decode().split(delimiter)
                 if len(cells) == width:
-                    yield dict(zip(header, cells))  # noqa: B905 # they are as many
+                    yield dict(zip(header, cells, strict=True))
                     continue
             row = self._unpack(_without_line_ends(text))
             yield row.named | {"_raw": row.text} if row.faults() else row.named

@@ -181,7 +181,7 @@ class SqliteTarget:
 
     async def _recover(self) -> None:
         """Put in order what a program that was killed has left."""
-        self._is_there()  # or may be, as nothing else has its name
+        self._is_there()  # raises if something else has its name
         await recover(self.path)
 
     def _make_directory(self) -> None:
@@ -193,7 +193,7 @@ class SqliteTarget:
     def _is_there(self) -> bool:
         status = _status(self.path)
         for path in self._beside("-journal", "-wal", "-shm"):
-            _status(path)  # which is not read here, and may be no file either
+            _status(path)  # raises if it is no file
         return status is not None and status.st_size > 0
 
     def _beside(self, *suffixes: str) -> Iterator[Path]:
