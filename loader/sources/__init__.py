@@ -19,7 +19,10 @@ from loader.sources.packings import PACKINGS
 from loader.threads import in_thread, in_threads
 
 BLOCK_SIZE = 15 * 2**16
-"""How many bytes are parsed, judged and committed at once, about; less than a row may have, see `MAX_ROW`."""
+"""About how many bytes are parsed, judged and committed at once: less than a row may have (see `MAX_ROW`).
+
+Of NDJSON, half of which are names, they are twice as many, and may be more than a row has.
+"""
 
 
 @frozen

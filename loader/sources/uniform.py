@@ -1,8 +1,8 @@
 """Lines of JSON objects that differ only in texts without escapes and in integers: they are split without a parser.
 
-What stands around the values of the first line is replaced by a mark for each field, a character of which no JSON text
-holds any. If the marks come in turn to the end, and nothing is left that could end a text, any line is as sound as the
-first.
+What stands between the values of the first line is replaced by marks, characters of which no JSON text holds any. If
+the marks come in turn to the end, and nothing is left that could end a text, any line is as sound as the first. Where
+all values are integers no mark is needed: it is enough that without digits all lines are the same.
 """
 
 import re
@@ -21,8 +21,10 @@ _LINE = re.compile(rb"(?:%b(?:%b))++(\s*+}\s*+)" % (_NAME, _VALUE))
 _MEMBER = re.compile(rb"(%b)(%b)" % (_NAME, _VALUE))
 
 _MARKS = bytes(range(32)).replace(b"\n", b"")
-_TO_COMMAS = bytes.maketrans(_MARKS + b"\n", b"," * 32)
 _TO_LINES = bytes.maketrans(_MARKS, b"\n" * 31)
+_TO_COMMAS = bytes.maketrans(b"\n", b",")
+_IN_INTEGERS = b"-0123456789"
+_AROUND_INTEGERS = bytes(each for each in range(256) if each not in _IN_INTEGERS + b",\n")
 _WITHIN_TEXTS = bytes(each for each in range(32, 256) if each not in b'"\\')
 
 
@@ -57,9 +59,9 @@ def columns(data: bytes, fields: Collection[str], numeric: bool) -> Mapping[str,
     If the fields are `numeric`, columns of texts that are such are arrays of them.
     """
     form, width = _form(data[: data.find(b"\n") + 1]), len(fields)
-    if not form or {*form.names} != {*fields} or not (marked := _marked(data, form)):
+    if not form or {*form.names} != {*fields}:
         return None
-    cells = (numeric and _integers(marked, width)) or _texts(marked)
+    cells = (numeric and _integers(data, form)) or _texts(_marked(data, form))
     found: dict[str, Sequence[object]] = {}
     for at, (name, is_text) in enumerate(zip(form.names, form.are_texts, strict=True)):
         column = cells[at::width] if is_text else INT.read_all(cells[at::width])
@@ -70,25 +72,40 @@ def columns(data: bytes, fields: Collection[str], numeric: bool) -> Mapping[str,
 
 
 def _marked(data: bytes, form: _Form) -> bytes:
-    """Lines of a form with marks in place of what stands around the values; nothing if not all are of that form."""
-    marks = [*(_MARKS[at : at + 1] for at in range(len(form.names))), b"\n"]
-    marked = data
-    for piece, mark in zip(form.around, marks, strict=True):
+    """The values of lines of a form, with marks in place of what stands between; nothing if not all are of that form.
+
+    What takes most is looked for first, so that the less is left to be looked through.
+    """
+    [head, *between, tail] = form.around
+    if not (data.startswith(head) and data.endswith(tail)):
+        return b""
+    marks = [*(_MARKS[at : at + 1] for at in range(len(between))), b"\n"]
+    marked = data[len(head) : -len(tail)]
+    for piece, mark in sorted(zip([*between, tail + head], marks, strict=True), key=lambda each: -len(each[0])):
         marked = marked.replace(piece, mark)
     count = data.count(b"\n")
-    taken = (sum(map(len, form.around)) - len(marks)) * count
-    in_turn = marked.translate(None, _WITHIN_TEXTS) == b"".join(marks) * count
+    taken = (sum(map(len, form.around)) - len(marks)) * count + 1
+    in_turn = marked.translate(None, _WITHIN_TEXTS) == (b"".join(marks) * count)[:-1]
     return marked if in_turn and len(marked) + taken == len(data) else b""  # a mark that was there has taken nothing
 
 
-def _integers(marked: bytes, width: int) -> "array[int] | None":
-    numbers = marked.translate(_TO_COMMAS, _MARKS[:1])[:-1]
-    divided = numbers.translate(None, b"-0123456789") == b"," * (marked.count(b"\n") * width - 1)
-    return integers(numbers) if divided else None
+def _integers(data: bytes, form: _Form) -> "array[int] | None":
+    """The values of lines of a form, where all are integers; None if they are not.
+
+    But for digits all lines are the same; and these stand where the values do, if each piece between is there as often
+    as there are lines. (A comma in a name makes two commas side by side, which are no JSON.)
+    """
+    [head, *between, tail] = form.around
+    count = data.count(b"\n")
+    if data.translate(None, _IN_INTEGERS) != b"".join(form.around) * count:
+        return None
+    if any(data.count(piece) != count for piece in between) or (tail + data + head).count(tail + head) != count + 1:
+        return None
+    return integers(data.translate(_TO_COMMAS, _AROUND_INTEGERS)[:-1])
 
 
 def _texts(marked: bytes) -> Sequence[str]:
     try:
-        return marked.translate(_TO_LINES, _MARKS[:1])[:-1].decode().split("\n")
+        return marked.translate(_TO_LINES).decode().split("\n") if marked else ()
     except UnicodeDecodeError:
         return ()

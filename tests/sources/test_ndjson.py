@@ -8,13 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from attrs import define
+from attrs import define, field, make_class
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loader.core.dataset import Dataset
 from loader.core.errors import SourceError
-from loader.core.records import Block
+from loader.core.records import MAX_ROW, Block
 from loader.core.values import Number
 from loader.datasets.orders import ORDERS
 from loader.sources import uniform
@@ -410,11 +410,17 @@ ODD_PIECES = st.sampled_from(
 
 
 @given(st.sampled_from(FORMS), st.lists(st.tuples(st.integers(0, 99), st.booleans(), ODD_PIECES), max_size=3))
-@example(FORMS[0], [(0, False, "\0"), (1, False, ""), (2, False, ""), (3, False, "")])
+@example(FORMS[0], [(5, False, "\0"), (6, False, ""), (7, False, ""), (8, False, "")])
 @example(FORMS[0], [(4, False, "true")])
 @example(FORMS[1], [(33, True, r"\n")])
 @example(FORMS[1], [(33, True, '"')])
 @example(FORMS[0], [(6, False, '"product_id'), (11, False, '"user_id')])
+@example(FORMS[0], [(0, False, "5{")])
+@example(FORMS[0], [(0, True, "5")])
+@example(FORMS[0], [(6, False, '"user5_id')])
+@example(FORMS[0], [(6, False, '"user_id,')])
+@example(FORMS[0], [(-1, True, "5")])
+@example(FORMS[0], [(-1, True, "\n5")])
 def test_uniform_lines_are_read_as_each_by_itself(
     form: tuple[str, list[list[str]]], edits: list[tuple[int, bool, str]]
 ) -> None:
@@ -426,6 +432,28 @@ def test_uniform_lines_are_read_as_each_by_itself(
         parts[at] = parts[at] + piece if is_more else piece
     read_alike(ORDERS, f"{first}\n{''.join(parts)}\n".encode())
     read_alike(ORDERS, f"{first}\n{''.join(parts)}\n".encode("latin-1"))
+
+
+@pytest.mark.parametrize(
+    "second", ['{"id": "b"}', '{"id": "b"]', '{"id": ""}', '{"name": "b"}', '{"id": "b", "name": "c"}']
+)
+def test_lines_of_a_single_field_are_read_as_each_by_itself(second: str) -> None:
+    """There is nothing between the values of a line that has but one."""
+    tags = Dataset("tags", make_class("Tag", {"id": field(type=str)}), "id")
+    read_alike(tags, f'{{"id": "a"}}\n{second}\n'.encode())
+    read_alike(tags, f"{second}\n".encode())
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+@pytest.mark.parametrize("before", [0, 1, 2_000])
+def test_a_line_is_too_long_in_a_long_block_as_well(before: int, more: int) -> None:
+    """A block may be longer than a row, and may hold one of just the most bytes a row may have, or one more."""
+    line = '{"id": "1", "user_id": "2", "product_id": "3", "quantity": "%s"}'
+    longest = line % ("4" * (MAX_ROW + more - len(line) + 2))
+    data = "\n".join([*[line % 4] * before, longest, *[line % 4] * 2_000, ""]).encode()
+    read_alike(ORDERS, data)
+    assert uniform.columns(data, ORDERS.header, numeric=False)
+    assert (list(NdjsonReader.of(ORDERS, ignore_extra=False).rows(Block(data, 1, 0)).misfits) == []) == (more <= 0)
 
 
 @pytest.mark.parametrize(("form", "values"), FORMS)
