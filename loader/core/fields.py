@@ -2,8 +2,10 @@
 
 import inspect
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
 from itertools import chain, islice
+from types import NoneType
 from typing import Any, get_type_hints
 
 import attrs
@@ -45,6 +47,11 @@ class Field:
         return self.nullable or self.attribute.default is not attrs.NOTHING
 
     @property
+    def required(self) -> bool:
+        """Whether a cell in which there is nothing cannot be read."""
+        return not (self.optional or self.attribute.converter)
+
+    @property
     def is_derived(self) -> bool:
         """Whether its value is made with a look at the instance."""
         return any(getattr(by, "takes_self", False) for by in (self.attribute.default, self.attribute.converter))
@@ -84,6 +91,8 @@ class Field:
             return values
         if "" not in cells and None not in cells:
             return None if self.cell.in_bulk else self.cell.read_all(cells)
+        if self.required:
+            return None
         present = self.cell.read_all([cell for cell in cells if cell is not None and cell != ""])
         if present is None:
             return None
@@ -94,9 +103,11 @@ class Field:
             return None
 
     def misread(self, cells: Sequence[object]) -> list[int]:
-        """The positions of cells that cannot be read, as far as these are soon found."""
-        needed = not (self.optional or self.attribute.converter)
-        return [at for at in self.cell.misread(cells) if needed or cells[at] != ""]
+        """The positions of cells that cannot be read, as far as these are soon found; "0" can be, in their place."""
+        found = self.cell.misread(cells)
+        if self.required:
+            return found or (_empty(cells) if self.cell.in_bulk else [])
+        return [at for at in found if cells[at] != ""]
 
     def store_all(self, values: Sequence[object]) -> Sequence[object] | None:
         """What the database keeps of a column of values, or None if any of them needs a closer look."""
@@ -118,7 +129,7 @@ class Field:
         self, call: Callable[[Sequence[Any]], Sequence[object] | None], column: Sequence[object]
     ) -> Sequence[object] | None:
         """What a call makes of a column, in which None stays None if the field may be that."""
-        if None not in column:
+        if NoneType not in set(map(type, column)):  # to compare each with None takes longer
             return call(column)
         present = call([each for each in column if each is not None]) if self.nullable else None
         if present is None:
@@ -133,6 +144,15 @@ class Field:
         if self.nullable:
             return None
         raise ValueError("must have a value")
+
+
+def _empty(cells: Sequence[object]) -> list[int]:
+    """The positions of cells in which there is nothing."""
+    found: list[int] = []
+    with suppress(ValueError):
+        while True:
+            found.append(cells.index("", found[-1] + 1 if found else 0))
+    return found
 
 
 @frozen

@@ -22,9 +22,9 @@ T = TypeVar("T")
 Cells = Sequence[Any]
 
 # Patterns that are not compiled before they are needed: that would take a tenth of the start.
-_INT = r"-?(?:0|[1-9][0-9]*)"
-_DECIMAL = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?"
-_DECIMALS = r"(?:-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?,)*+"
+_INT = r"-?(?:0|[1-9][0-9]*+)"
+_DECIMAL = _INT + r"(?:\.[0-9]++)?"
+_DECIMALS = rf"(?:{_DECIMAL},)*+"
 _FLOAT = _DECIMAL + r"(?:[eE][-+]?[0-9]+)?"
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME = r"(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
@@ -209,9 +209,13 @@ def _read_decimals(cells: Cells) -> Cells | None:
 
 def _store_decimals(values: Cells) -> Cells | None:
     texts = list(map(str, values))
-    if set(map(type, values)) != {Decimal} or max(map(len, texts)) > _EXACT_DIGITS or "E" in "".join(texts):
+    if set(map(type, values)) != {Decimal} or max(map(len, texts)) > _EXACT_DIGITS or "E" in "".join(texts).upper():
         return None
-    return [int(number) if number.is_integer() else number for number in map(float, texts)]
+    try:
+        numbers = orjson.loads(f"[{','.join(texts)}]")
+    except ValueError:  # not all are finite
+        return None
+    return [number if number % 1 else int(number) for number in numbers]
 
 
 def _store_decimal(value: object) -> int | float:

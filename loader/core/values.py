@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from decimal import Decimal
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, InvalidOperation
 from itertools import repeat
 from string import ascii_letters, digits
 from typing import Any, TypeVar
@@ -19,6 +19,8 @@ class Number(str):
 T = TypeVar("T")
 
 _LONGEST_MESSAGE = 300
+_EXACTLY = Context(Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[InvalidOperation])
+"""How to calculate, whatever context a program has set: nothing is taken for 0 that is not."""
 _WHATWG_EMAIL = re.compile(
     r"[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+"
     r"@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
@@ -84,8 +86,15 @@ def not_blank(_instance: object, _attribute: "Attribute[str]", value: str) -> No
         raise ValueError("must not be blank")
 
 
+def _is_email(value: str) -> bool:
+    local = value.partition("@")[0]
+    return bool(_WHATWG_EMAIL.fullmatch(value)) and not (local[0] == "." or local[-1] == "." or ".." in local)
+
+
 def _all_emails(values: Sequence[str]) -> bool:
-    """Whether each is an address, without a regular expression; not sure of unusual ones."""
+    """Whether each is an address, without a regular expression for more than one; not sure of unusual ones."""
+    if len(values) == 1:
+        return _is_email(*values)
     text = "\n".join(["", *values, ""])
     if not text.isascii() or max(map(len, values)) > _LONGEST_LABEL:
         return False
@@ -102,16 +111,17 @@ def email(_instance: object, _attribute: "Attribute[str]", value: str) -> None:
     The rule is that of the WHATWG HTML standard for `input type=email`; besides, the part before the `@` may not begin
     or end with a dot, or hold two in a row.
     """
-    local = value.partition("@")[0]
-    if not _WHATWG_EMAIL.fullmatch(value) or local[0] == "." or local[-1] == "." or ".." in local:
+    if not _is_email(value):
         raise ValueError(f"not an e-mail address: {shown(value)}")
 
 
 def max_places(places: int) -> Callable[[Any, "Attribute[Any]", Any], None]:
     """A validator that refuses a number with more than so many digits after the point."""
 
+    unit = Decimal(1).scaleb(-places)
+
     def all_pass(values: Sequence[Any]) -> bool:
-        return set(map(type, values)) == {Decimal} and list(map(round, values, repeat(places))) == list(values)
+        return not any(map(Decimal.remainder_near, values, repeat(unit), repeat(_EXACTLY)))
 
     @_columnwise(all_pass)
     def validate(_instance: object, _attribute: "Attribute[Any]", value: Decimal) -> None:

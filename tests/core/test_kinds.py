@@ -293,6 +293,22 @@ def test_a_decimal_that_a_column_cannot_keep_is_refused(text: str) -> None:
         DECIMAL.store(Decimal(text))
 
 
+ODD_DECIMALS = st.sampled_from(["NaN", "sNaN", "-Infinity", "1E+20", "1E+3", "1E-9", "-0", "-0.00", "1" * 16, "100"])
+
+
+@given(st.lists(PRICES | ODD_DECIMALS.map(Decimal), min_size=1))
+def test_decimals_are_stored_together_as_one_by_one(values: list[Decimal]) -> None:
+    """What is made of a column at once is what is made of each, to the type; it is not sure if one is refused."""
+    together = DECIMAL.store_all(values)
+    try:
+        one_by_one = list(map(DECIMAL.store, values))
+    except ValueError:
+        assert together is None
+    else:
+        assert together is None or list(map(repr, together)) == list(map(repr, one_by_one))
+        assert together is not None or any("E" in str(value) or len(str(value)) > 15 for value in values)
+
+
 IDENTITY = "123e4567-e89b-12d3-a456-426614174000"
 MAYBE_DATES: Any = list[date | None]
 FORMS: list[tuple[Any, object, object, object]] = [
