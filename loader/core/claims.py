@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence, Set
+from itertools import repeat
 from typing import Self
 
 from attrs import frozen
@@ -34,13 +35,9 @@ class Parsed:
     def of(cls, dataset: Dataset, batch: Batch, known: Sequence[KeySet] = ()) -> Self:
         keys = KeySet(dataset.key_group.of_all(batch.records))
         groups = dataset.reference_groups
-        refers = [referred(group, batch) for group in groups]
-        unsure: list[Sequence[int] | None] = [None] * len(refers)
-        for at, (group, there) in enumerate(zip(groups, known, strict=False)):
-            if there:
-                refers[at] -= there
-                unsure[at] = list(among(group.of_all(batch.records), set(refers[at])))
-        return cls(batch, keys, tuple(refers), tuple(unsure), contested(dataset, batch, keys))
+        looked_up = [_unknown(group, batch, there) for group, there in zip(groups, known or repeat(None), strict=False)]
+        refers, unsure = zip(*looked_up, strict=True) if looked_up else ((), ())
+        return cls(batch, keys, refers, unsure, contested(dataset, batch, keys))
 
 
 def parsed(dataset: Dataset, reader: Reader, block: Block, known: Sequence[KeySet] = ()) -> Parsed:
@@ -57,6 +54,15 @@ def referred(group: Group, batch: Batch) -> KeySet:
     return keys | KeySet(group.of_drafts(batch.drafts)) if batch.drafts else keys
 
 
+def _unknown(group: Group, batch: Batch, there: KeySet | None) -> tuple[KeySet, list[int] | None]:
+    """The keys referred to that are not among those known to be there, and which records do so; None if nothing is."""
+    if not there:
+        return referred(group, batch), None
+    values = group.of_all(batch.records)
+    unsure = there.lacking(values)
+    return KeySet([*(values[at] for at in unsure), *group.of_drafts(batch.drafts)]) - there, unsure
+
+
 def contested(dataset: Dataset, batch: Batch, keys: KeySet) -> list[int]:
     """The positions of the records that share a claim with another row of the batch, in order; `keys` are theirs."""
     found: set[int] = set()
@@ -65,7 +71,7 @@ def contested(dataset: Dataset, batch: Batch, keys: KeySet) -> list[int]:
         different: Collection[object] = keys
         suspects: set[object] = set()
         if group is not dataset.key_group or len(keys) < len(values):
-            different, suspects = _suspects(values)
+            different, suspects = _perhaps_twice(values)
         shared = {each for each in group.folded(group.of_drafts(batch.drafts)) if each in different}
         places = list(among(values, suspects | shared))
         count = Counter([*shared, *(values[at] for at in places)])
@@ -81,7 +87,7 @@ def among(values: Sequence[object], some: Set[object]) -> Iterator[int]:
             yield from (at for at, value in enumerate(part, start) if value in some)
 
 
-def _suspects(values: Sequence[object]) -> tuple[set[object], set[object]]:
+def _perhaps_twice(values: Sequence[object]) -> tuple[set[object], set[object]]:
     """The different values, None among them, and those that may stand there more than once, None not among them.
 
     All values of a part are suspect if they add fewer to those before than there are.

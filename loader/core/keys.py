@@ -1,10 +1,11 @@
 """A set of keys that stays small: two bytes or less for an integer, in a roaring bitmap."""
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from math import inf
+from types import NoneType
 from typing import Any, Self
 
 from pyroaring import BitMap64
@@ -40,6 +41,14 @@ class KeySet:
 
     def __iter__(self) -> Iterator[object]:
         return chain(self._bits, self._others)
+
+    def lacking(self, values: Sequence[Any]) -> list[int]:
+        """The positions of those values that are not in the set; None is no value."""
+        if isinstance(values, array) or set(map(type, values)) <= {int, NoneType}:
+            bits = self._bits
+            with suppress(OverflowError):  # for what is below 0
+                return [at for at, value in enumerate(values) if value is not None and value not in bits]
+        return [at for at, value in enumerate(values) if value is not None and value not in self]
 
     @property
     def size(self) -> float:

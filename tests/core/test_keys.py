@@ -1,9 +1,10 @@
 """A set of keys behaves as a plain set does, whatever the keys."""
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loader.core.keys import KeySet
@@ -49,6 +50,25 @@ def test_integers_may_come_in_an_array(numbers: list[int]) -> None:
     keys = KeySet(array("q", numbers))
     assert (set(keys), len(keys)) == (set(numbers), len(set(numbers)))
     assert all(number in keys for number in numbers)
+
+
+VALUES = st.one_of(
+    st.lists(SMALL | st.none()),
+    st.lists(st.integers(-3, 2**64)).map(lambda numbers: [*numbers, *range(4)]),
+    st.lists(SMALL).map(lambda numbers: array("q", numbers)),
+    st.lists(st.sampled_from([1, 1.0, 1.5, "1", (1,), None, True, -1, 2**70])),
+)
+
+
+@given(KEYS, VALUES)
+@example([[1, 2]], [1.5, 1])
+@example([[1, -5]], array("q", [-5, 1, 2]))
+@example([[1]], [1, None, 2])
+def test_it_is_told_which_values_are_lacking(batches: list[list[object]], values: Sequence[Any]) -> None:
+    """Of a column of any values, in an array or a list, those are found that are not in the set; None is no value."""
+    plain = {key for batch in batches for key in batch}
+    lacking = [at for at, value in enumerate(values) if value is not None and value not in plain]
+    assert filled(batches).lacking(values) == lacking
 
 
 def test_any_iterable_will_do() -> None:
