@@ -582,7 +582,7 @@ class _Lane:
         records, verdict = batch.records, Verdict()
         async with table.transaction():
             differing = await table.differing(records) if table.had_records else None
-            doubted = suspects(dataset, parsed, absent, committed)
+            doubted = suspects(dataset, parsed, absent)
             if differing is None:
                 positions, free = without(range(len(records)), sorted(doubted)), records.without(sorted(doubted))
             else:

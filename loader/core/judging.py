@@ -50,14 +50,13 @@ class Verdict:
     refusals: list[Refusal] = Factory(list)
 
 
-def suspects(dataset: Dataset, parsed: Parsed, absent: Mapping[Group, Absent], committed: KeySet) -> set[int]:
+def suspects(dataset: Dataset, parsed: Parsed, absent: Mapping[Group, Absent]) -> set[int]:
     """The positions of the records that are not free, as far as that can be known without the database.
 
-    They share a claim with another row or a key with one before, or lack a reference. `absent` has what references name
-    in vain, `committed` are the keys that this run has stored or found unchanged so far: the first in the file wins.
+    They share a claim with another row, or lack a reference. `absent` has what references name in vain.
     """
     records = parsed.batch.records
-    found = {*parsed.contested, *among(dataset.key_group.of_all(records), set(parsed.keys & committed))}
+    found = {*parsed.contested}
     for group, unsure in zip(dataset.reference_groups, parsed.unsure, strict=True):
         if missing := absent.get(group):
             values = group.of_all(records)
@@ -94,8 +93,9 @@ def judge(
 ) -> Verdict:
     """Judge the drafts of a batch and some of its records, among which are all that are not free.
 
-    `stored` are the records that hold what these claim, `absent` and `committed` as for `suspects`. `place` tells where
-    the row of a line stands. With `update`, a record of an earlier run gives way to one of its key.
+    `stored` are the records that hold what these claim, `absent` has what references name in vain, and `committed` are
+    the keys that this run has stored or found unchanged so far: the first in the file wins. `place` tells where the row
+    of a line stands. With `update`, a record of an earlier run gives way to one of its key.
 
     A row that is refused for another reason is held only against the rows before it, not against what an earlier run
     stored; so a second run, which finds the rows behind it stored as well, gives the same reasons as the first.

@@ -70,7 +70,7 @@ class Table(Protocol):
     async def insert_free(self, records: Records) -> Sequence[int]:
         """Add those none of whose claims is held, and return the positions of the others, in order.
 
-        None has the key of one that this run has stored, or is stored as it stands.
+        No two of them claim the same.
         """
 
     async def update(self, records: Records) -> None:

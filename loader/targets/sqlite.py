@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -27,7 +27,7 @@ from attrs import define, frozen
 from loader.core.dataset import Dataset
 from loader.core.errors import TargetError
 from loader.core.fields import Group
-from loader.core.records import Record, Records, without
+from loader.core.records import Record, Records
 from loader.core.restoring import Contests
 from loader.disk import make_directory
 from loader.targets import Lookup, Staging, Stored, Table, Target, to_its_end
@@ -50,6 +50,9 @@ _CACHED = 32
 """How many statements are kept prepared; one of a thousand records takes half a megabyte."""
 _LOOKED_UP = 4096
 """How many values a statement looks up at the most; fewer are padded to a power of two."""
+
+_REFUSE = "loader_refuse"
+"""What SQL calls the function that is told of each record which is in conflict with another."""
 
 _PORTION = 256  # rows that are looked through at once, of a MiB or more each
 
@@ -307,6 +310,11 @@ class Connection:
         with _own_faults(self.name, self.ways_out):
             return (await self.sqlite.executemany(statement, portions)).rowcount
 
+    async def define(self, name: str, arguments: int, function: Callable[..., object]) -> None:
+        """Let statements call a function of so many arguments."""
+        with _own_faults(self.name, self.ways_out):
+            await self.sqlite.create_function(name, arguments, function)
+
     async def portions(self, statement: str, size: int = _PORTION) -> AsyncGenerator[list[Any], None]:
         """Run one statement, and give its rows a few at a time; if it is cut off, closing the connection ends it."""
         with _own_faults(self.name, self.ways_out):
@@ -404,6 +412,8 @@ def _ways_out_of_temporary_files() -> Mapping[int, str]:
 
 @asynccontextmanager
 async def connect(name: str, uri: str) -> AsyncIterator[Connection]:
+    if sqlite3.sqlite_version_info < (3, 35):  # the first that takes ON CONFLICT DO UPDATE for whatever conflict
+        raise TargetError(f"{name}: SQLite {sqlite3.sqlite_version} is too old: use a Python that has 3.35 or later")
     timeout = min(_BUSY_STEP, BUSY_SECONDS)
     opening = partial(sqlite3.connect, uri, uri=True, isolation_level=None, timeout=timeout, cached_statements=_CACHED)
     with _own_faults(name):  # first without aiosqlite, whose thread outlives the event loop if it cannot connect
@@ -441,14 +451,18 @@ class SqliteTable:
         self._key = listed(dataset.key_group)
         self._name = f"{schema}.{quoted(dataset.table)}"
         self._layers = [self._name]
+        self._refused: list[object] = []
+        key = [quoted(field.name) for field in dataset.key_group.fields]
+        excluded = ", ".join(f"excluded.{name}" for name in key)
+        self._unless_held = f" ON CONFLICT DO UPDATE SET {key[0]} = {key[0]} WHERE {_REFUSE}({excluded})"
         if lower:
-            key = [quoted(field.name) for field in dataset.key_group.fields]
             same_key = " AND ".join(f"upper.{name} = lower.{name}" for name in key)
             hidden = f"SELECT 1 FROM {self._name} AS upper WHERE {same_key}"
             self._layers.append(f"(SELECT * FROM {lower}.{quoted(dataset.table)} AS lower WHERE NOT EXISTS ({hidden}))")
 
     async def look(self) -> None:
         """See whether there are records."""
+        await self._connection.define(_REFUSE, len(self._dataset.key_group.fields), self._refuse)
         self._version = await self._connection.run("PRAGMA data_version")
         for layer in self._layers:
             self.had_records |= bool(await self._connection.run(f"SELECT 1 FROM {layer} LIMIT 1"))
@@ -466,6 +480,11 @@ class SqliteTable:
     def hurry(self) -> None:
         self._connection.hurry()
 
+    def _refuse(self, *key: object) -> bool:
+        """Note the key of a record that cannot be inserted; SQLite asks whether it is to replace the one in its way."""
+        self._refused.append(key if len(key) > 1 else key[0])
+        return False
+
     async def find(self, claims: Mapping[Group, Sequence[object]]) -> list[Record]:
         found: dict[Record, None] = {}
         columns = ", ".join(f"there.{quoted(name)}" for name in self._dataset.names)
@@ -478,19 +497,19 @@ class SqliteTable:
     async def differing(self, records: Records) -> Sequence[int]:
         left: Sequence[int] = range(len(records))
         for layer in self._layers:
-            left = await self._differing(layer, records, left, range(len(self._dataset.names)))
+            left = await self._differing(layer, records, left)
         return left
 
-    async def _differing(self, layer: str, records: Records, positions: Sequence[int], by: Sequence[int]) -> list[int]:
-        """Those of some positions whose records are not there as they stand, as far as some of the fields tell."""
+    async def _differing(self, layer: str, records: Records, positions: Sequence[int]) -> list[int]:
+        """Those of some positions whose records are not there as they stand."""
         if not positions:
             return []
         rows = records if len(positions) == len(records) else records.only(positions)
-        given = Records((positions, *(rows.columns[at] for at in by)))
+        given = Records((positions, *rows.columns))
         same = " AND ".join(
-            f"there.{quoted(self._dataset.names[at])} {'=' if at in self._dataset.key_group.at else 'IS'} "
-            f"given.column{number} COLLATE BINARY"
-            for number, at in enumerate(by, 2)
+            f"there.{quoted(each.name)} {'=' if each in self._dataset.key_group.fields else 'IS'} given.column{number} "
+            "COLLATE BINARY"
+            for number, each in enumerate(self._dataset.fields, 2)
         )
         found: set[Any] = {at for (at,) in await self._without(layer, same, given, "given.column1")}
         return sorted(found)
@@ -511,14 +530,11 @@ class SqliteTable:
                 given = Records((*(records.columns[at] for at in group.at), range(len(records))))
                 join = f"CROSS JOIN {layer} AS there WHERE {_equal(group)}"
                 held.update(at for (at,) in await self._look_up(f"given.column{len(given.columns)}", join, given))
-        free = without(range(len(records)), sorted(held))
-        written = await self._write(records.without(sorted(held)), self._name, self._columns, " ON CONFLICT DO NOTHING")
-        if written < len(free):
-            by = range(len(self._dataset.names)) if self.had_records else self._dataset.key_group.at
-            left = await self._differing(self._name, records, free, by)
-            if len(left) != len(free) - written:
-                raise TargetError(f"{self._connection.name}: a trigger of the table changes records; {_ELSEWHERE}")
-            held.update(left)
+        free = records.without(sorted(held))
+        self._refused.clear()
+        written = await self._write(free, self._name, self._columns, self._unless_held)
+        held.update(_places(self._dataset.key_group.of_all(records), self._refused))
+        self._demand(written + len(held), len(records))
         return sorted(held)
 
     async def update(self, records: Records) -> None:
@@ -554,7 +570,7 @@ class SqliteTable:
         for start, end, step in ((0, whole, size), (whole, len(records), len(records) - whole)):
             if start < end:
                 rows = _marks(width, step)
-                statement = f"INSERT OR ABORT INTO {table} ({columns}) VALUES {rows}{on_conflict}"
+                statement = f"INSERT OR ABORT INTO {table} AS there ({columns}) VALUES {rows}{on_conflict}"
                 # made in the thread of the connection, each when it is its turn
                 portions = (records[at : at + step].flat() for at in range(start, end, step))
                 written += await self._connection.write(statement, portions)
@@ -562,11 +578,14 @@ class SqliteTable:
 
     async def _write_all(self, records: Records, on_conflict: str = "") -> None:
         """Write records; TargetError unless all were written."""
-        written = await self._write(records, self._name, self._columns, on_conflict)
-        if written < len(records):
+        self._demand(await self._write(records, self._name, self._columns, on_conflict), len(records))
+
+    def _demand(self, known: int, given: int) -> None:
+        """Raise TargetError unless it is known what became of all the records that were given."""
+        if known < given:
             raise TargetError(
-                f"{self._connection.name}: a trigger of the table leaves out {len(records) - written} of "
-                f"{len(records)} records; {_ELSEWHERE}"
+                f"{self._connection.name}: a trigger of the table leaves out {given - known} of {given} records; "
+                f"{_ELSEWHERE}"
             )
 
 
@@ -628,6 +647,14 @@ def _exactly(group: Group) -> str:
     return ", ".join(
         f"{quoted(each.name)} COLLATE {'NOCASE' if at in group.nocase else 'BINARY'}" for at, each in fields
     )
+
+
+def _places(values: Sequence[object], some: Iterable[object]) -> Iterator[int]:
+    """Where some of the values stand, which come in the same order; ValueError if one is not among them."""
+    at = 0
+    for value in some:
+        at = values.index(value, at)
+        yield at
 
 
 def _rows_of(group: Group, values: Sequence[Any]) -> Records:

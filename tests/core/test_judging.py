@@ -53,7 +53,7 @@ def verdict_on(
     """The verdict where a table holds these records, with those that are stored without further ado."""
     table, parsed, committed = list(stored), Parsed.of(dataset, rows), committed or keys()
     differing = [at for at, record in enumerate(rows.records) if record not in table] if had_records else None
-    doubted = suspects(dataset, parsed, absent, committed)
+    doubted = suspects(dataset, parsed, absent)
     free = [at for at in (range(len(rows.records)) if differing is None else differing) if at not in doubted]
     held = {at for at in free if holders(dataset, claims(dataset, batch(rows.records[at]), [0]), table)}
     doubted |= held
@@ -109,7 +109,7 @@ def test_what_is_known_beforehand_leaves_the_same_suspects(
     }
     known = [keys - KeySet(unknown) for keys in there]
     parsed = Parsed.of(ORDERS, orders, known)
-    assert suspects(ORDERS, parsed, absent, keys()) == suspects(ORDERS, plain, absent, keys())
+    assert suspects(ORDERS, parsed, absent) == suspects(ORDERS, plain, absent)
     assert [set(each) for each in parsed.refers] == [
         set(refers - some) for refers, some in zip(plain.refers, known, strict=True)
     ]

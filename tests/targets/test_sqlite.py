@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from attrs import define, field
+from attrs import define, field, make_class
 from attrs.validators import gt
 
 from loader.core.dataset import Dataset
@@ -717,30 +717,32 @@ def test_a_collation_is_known_in_small_letters(path: Path) -> None:
     assert opened(SqliteTarget(path), lambda table: table.find(wanting(id=[1]))) == []
 
 
-def test_a_trigger_that_leaves_records_out_is_told(path: Path) -> None:
-    """What a table silently does not take is never counted as inserted."""
+@pytest.mark.parametrize("is_free", [False, True])
+def test_a_trigger_that_leaves_records_out_is_told(path: Path, is_free: bool) -> None:
+    """What a table silently does not take is never counted as inserted, nor as held by another record."""
+
+    async def add(table: Table) -> None:
+        records = Records.of([(2, "b", None, None), (3, "c", None, None), *([(4, "A", None, None)] if is_free else [])])
+        async with table.transaction():
+            await (table.insert_free(records) if is_free else table.insert(records))
+
     insert(SqliteTarget(path), (1, "a", None, None))
     sql(
         path,
         "CREATE TRIGGER picky BEFORE INSERT ON things WHEN NEW.id = 3 BEGIN SELECT RAISE(IGNORE); END",
     )
-    with pytest.raises(TargetError, match=r"things\.db: a trigger of the table leaves out 1 of 2 records; change"):
-        insert(SqliteTarget(path), (2, "b", None, None), (3, "c", None, None))
-    assert sql(path, "SELECT id FROM things") == [(1,)]
-
-
-def test_a_trigger_that_changes_records_is_told(path: Path) -> None:
-    """Where it is not known which records were added, because a trigger has made others of them, none is."""
-
-    async def add(table: Table) -> Sequence[int]:
-        async with table.transaction():
-            return await table.insert_free(Records.of([(2, "b", None, None), (3, "A", None, None)]))
-
-    insert(SqliteTarget(path), (1, "a", None, None))
-    sql(path, "CREATE TRIGGER loud AFTER INSERT ON things BEGIN UPDATE things SET price = 1 WHERE id = NEW.id; END")
-    with pytest.raises(TargetError, match=r"things\.db: a trigger of the table changes records; change"):
+    with pytest.raises(TargetError, match=r"things\.db: a trigger of the table leaves out 1 of [23] records; change"):
         opened(SqliteTarget(path), add)
     assert sql(path, "SELECT id FROM things") == [(1,)]
+
+
+def test_an_sqlite_that_is_too_old_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is begun with a version that cannot do what is needed."""
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    monkeypatch.setattr(sqlite3, "sqlite_version", "3.34.1")
+    with pytest.raises(TargetError, match=r"things\.db: SQLite 3\.34\.1 is too old: use a Python that has 3\.35 or"):
+        insert(SqliteTarget(path), A)
+    assert not path.exists()
 
 
 def test_a_table_that_allows_for_less_is_told(path: Path) -> None:
@@ -871,6 +873,61 @@ def test_what_is_free_is_added(target: Target, had_records: bool, check: bool) -
         assert there == ({1, 2} if had_records else set())
     else:
         assert there == {3, 5, 7} | ({1, 2} if had_records else {2, 8})
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_table_may_have_the_name_of_what_sql_calls_the_new_record(tmp_path: Path, check: bool) -> None:
+    """`excluded` is the record that is written, also in a table of that name."""
+    dataset = Dataset("Excluded", make_class("X", {"id": field(type=int), "name": field(type=str)}), "id", ("name",))
+
+    async def changed(table: Table) -> tuple[Sequence[int], list[Any]]:
+        async with table.transaction():
+            await table.insert(Records.of([(1, "a"), (2, "b")]))
+            held = await table.insert_free(Records.of([(4, "a"), (5, "c")]))
+            await table.update(Records.of([(1, "z")]))
+            return held, await table.find(wanting(dataset, id=[1, 4, 5]))
+
+    held, found = opened(SqliteTarget(tmp_path / "excluded.db"), changed, check, dataset)
+    assert (held, sorted(found)) == ([0], [(1, "z"), (5, "c")])
+
+
+MIXED: Any = int | str
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize(
+    ("type_", "keys"),
+    [
+        (int, [-(2**63), 0, 2**63 - 1, 7, 8]),
+        (str, ["a", "A", "ä", "'", "b\n"]),
+        (float, [0.0, -1.5, 1e300, 2.0, 5e-324]),
+        (Decimal, [1, 1.5, -3, 0.01, 123456789012345]),
+        (MIXED, [1, "1", "a", 2, "2"]),
+    ],
+)
+def test_what_is_held_is_known_by_keys_of_any_kind(tmp_path: Path, type_: Any, keys: list[Any], check: bool) -> None:
+    """A record is found out by its key, whatever that is, and by what it wants alone."""
+    dataset = Dataset("tags", make_class("Tag", {"id": field(type=type_), "name": field(type=str)}), "id", ("name",))
+    first = [(key, f"n{at}") for at, key in enumerate(keys[:3])]
+    second = [(keys[3], "x"), (keys[1], "y"), (keys[4], "n2"), (keys[2], "n2")]
+
+    async def added(table: Table) -> list[Sequence[int]]:
+        async with table.transaction():
+            return [await table.insert_free(Records.of(some)) for some in (first, second[:3], second[3:])]
+
+    assert opened(SqliteTarget(tmp_path / "tags.db"), added, check, dataset) == [[], [1, 2], [0]]
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_what_is_held_is_known_by_a_key_of_several_fields(tmp_path: Path, check: bool) -> None:
+    """The key may be of several fields, and so may be what a record wants alone."""
+
+    async def added(table: Table) -> list[Sequence[int]]:
+        async with table.transaction():
+            some = [("a", 1, "Ann"), ("A", 1, "Bob"), ("a", 2, "Cy")], [("a", 1, "Di"), ("b", 1, "Ed"), ("A", 3, "Ann")]
+            return [await table.insert_free(Records.of(each)) for each in some]
+
+    assert opened(SqliteTarget(tmp_path / "seats.db"), added, check, SEATS) == [[], [0, 2]]
 
 
 @pytest.mark.parametrize("check", [False, True])
