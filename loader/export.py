@@ -348,7 +348,7 @@ def _csv_form(delimiter: str) -> _Form:
         return written.pop()[:-2]
 
     def lines(rows: Iterable[Sequence[str]]) -> bytes:
-        return "".join([f"{line(cells)}\n" for cells in rows]).encode(errors="surrogateescape")
+        return "\n".join([*map(line, rows), ""]).encode(errors="surrogateescape")
 
     def rows(rejections: Sequence[Rejection], columns: Sequence[str]) -> Iterable[bytes]:
         own = columns.index("_line")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import AsyncExitStack, aclosing, suppress
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from math import inf
 from pathlib import Path
 from time import monotonic
@@ -30,7 +30,7 @@ from loader.core.fields import Group
 from loader.core.judging import Absent, Refusal, Verdict, claims, judge, suspects
 from loader.core.keys import KeySet
 from loader.core.limits import RejectLimit
-from loader.core.records import Batch, Block, Cause, Place, Reader, Records, Rejection, without
+from loader.core.records import Batch, Block, Cause, Place, Reader, Reason, Records, Rejection, without
 from loader.core.report import Report, Tally
 from loader.executors import Here, Turns
 from loader.ledger import Ledger
@@ -44,6 +44,7 @@ OnConflict = Literal["reject", "update"]
 BLOCKS_AHEAD = 4
 """How many blocks are parsed before it is their turn."""
 
+_MOST_TOLD = 2**15  # reasons that are kept to be given again
 _TOLD_AT_ONCE = 64  # rejections, before others have their turn
 
 
@@ -264,16 +265,23 @@ class _Portion:
 
     def place(self, line: int) -> Place:
         """Where the row of a line stands, or stood at first."""
-        if origin := self.batch.origins.get(line):
-            return Place(*origin)
-        row = self.rows_before + self.batch.row_at(line) + 1
-        return Place(self.source.name, line if self.source.numbered else None, row)
+        return next(self._places([line]))
 
     def rejections(self, refusals: Sequence[Refusal]) -> Iterator[Rejection]:
         """The refused rows, as they stand in their source."""
-        cells = self.reader.values(self.block, self.batch.spans([refusal.line for refusal in refusals]))
-        for refusal, values in zip(refusals, cells, strict=True):
-            yield Rejection(self.place(refusal.line), values, refusal.reasons)
+        lines = [refusal.line for refusal in refusals]
+        cells = self.reader.values(self.block, self.batch.spans(lines))
+        return map(Rejection, self._places(lines), cells, [refusal.reasons for refusal in refusals])
+
+    def _places(self, lines: Sequence[int]) -> Iterator[Place]:
+        numbers = lines if self.source.numbered else repeat(None)
+        rows = [self.rows_before + row + 1 for row in self.batch.rows_at(lines)]
+        places = map(Place, repeat(self.source.name), numbers, rows)
+        origins = self.batch.origins
+        if not origins:
+            return places
+        pairs = zip(lines, places, strict=True)
+        return (Place(*origins[line]) if line in origins else place for line, place in pairs)
 
 
 @frozen
@@ -309,6 +317,7 @@ class _Lane:
         self._read = self._rejected = 0
         self._pending = 0  # records read whose end has not been told
         self._telling: asyncio.Future[None] | None = None  # of the rejections so far
+        self._told: dict[Group, dict[object, Reason]] = {}  # by reference, why those of a key are refused
         self._is_hurried = False
         self._problem: LoaderError | None = None  # what keeps the dataset from being finished
 
@@ -480,7 +489,10 @@ class _Lane:
             elif missing:
                 singular = self._run.jobs[name].dataset.singular
                 causes = {key: upstream.causes.get(key) for key in missing}
-                absent[group] = Absent(singular, causes, is_own, upstream.room if is_own else 0)
+                told = self._told.setdefault(group, {})
+                if len(told) > _MOST_TOLD:
+                    told.clear()
+                absent[group] = Absent(singular, causes, is_own, upstream.room if is_own else 0, told)
         return parsed, absent
 
     async def _missing_before(self, name: str, keys: KeySet) -> KeySet:
@@ -590,8 +602,9 @@ class _Lane:
                 free = records.only(positions)
             held = await table.insert_free(free)
             doubted.update(positions[at] for at in held)
-            if doubted or batch.drafts:
-                wanted = claims(dataset, batch, doubted, None if table.had_records else committed)
+            some = records.only(sorted(doubted))
+            if some or batch.drafts:
+                wanted = claims(dataset, some, batch.drafts, None if table.had_records else committed)
                 stored = await table.find(wanted)
                 verdict = judge(dataset, batch, doubted, stored, absent, committed, portion.place, self._run.update)
                 if len(verdict.refusals) > most:
@@ -603,7 +616,7 @@ class _Lane:
             inserted + len(verdict.inserts),
             len(verdict.updates),
             len(records) - inserted - len(doubted) + verdict.unchanged,
-            parsed.keys - KeySet(dataset.key_group.of_all(records.only(sorted(doubted)))) | KeySet(verdict.keys),
+            parsed.keys - KeySet(dataset.key_group.of_all(some)) | KeySet(verdict.keys),
             verdict.refusals,
         )
 

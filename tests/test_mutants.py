@@ -106,7 +106,7 @@ MUTANTS = [
         "the last row wins",
         judging,
         "_rows",
-        (("key=lambda row: row.line", "key=lambda row: -row.line"),),
+        (('attrgetter("line")', "lambda row: -row.line"),),
         check_first_wins,
     ),
     Mutant(

@@ -4,7 +4,9 @@ A record that shares no claim with any other and whose references are all there 
 ado. Only the suspects are gone through one by one.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
+from operator import attrgetter
 
 from attrs import Factory, define, frozen
 
@@ -12,7 +14,7 @@ from loader.core.claims import Parsed, among
 from loader.core.dataset import Dataset
 from loader.core.fields import Group
 from loader.core.keys import KeySet
-from loader.core.records import Batch, Cause, Place, Reason, Record
+from loader.core.records import Batch, Cause, Draft, Place, Reason, Record, Records, only
 from loader.core.values import shortened, shown
 
 
@@ -21,13 +23,14 @@ class Absent:
     """Keys that a reference names in vain, each with the rejection that is the cause, if one is known.
 
     Those of the own dataset, `among_rows`, may yet be those of rows before, whose rejections are causes as long as
-    there is `room` for more.
+    there is `room` for more. Of the others, `told` are the reasons that were given before, which are given again.
     """
 
     singular: str
     keys: Mapping[object, Cause | None]
     among_rows: bool = False
     room: int = 0
+    told: dict[object, Reason] = Factory(dict)
 
 
 @frozen
@@ -68,14 +71,13 @@ def suspects(dataset: Dataset, parsed: Parsed, absent: Mapping[Group, Absent]) -
 
 
 def claims(
-    dataset: Dataset, batch: Batch, positions: Iterable[int], keys: KeySet | None = None
+    dataset: Dataset, records: Records, drafts: Sequence[Draft], keys: KeySet | None = None
 ) -> Mapping[Group, list[object]]:
-    """What some records want alone, and what the drafts do, as far as they were understood.
+    """What some records want alone, and what drafts do, as far as they were understood.
 
     `keys` are all that are stored, if they are known: no others are looked for.
     """
-    some = batch.records.only(sorted(positions))
-    wanted = {group: [*group.present(some), *group.of_drafts(batch.drafts)] for group in dataset.claim_groups}
+    wanted = {group: [*group.present(records), *group.of_drafts(drafts)] for group in dataset.claim_groups}
     if keys is not None:
         wanted[dataset.key_group] = list(KeySet(wanted[dataset.key_group]) & keys)
     return wanted
@@ -102,15 +104,16 @@ def judge(
     """
     verdict = Verdict()
     held = _Held(dataset, stored, committed)
-    rows = _rows(dataset, batch, suspects)
+    rows = _rows(dataset, batch, suspects, absent)
     earlier = _Earlier(dataset, batch, held, rows, place, max((each.room for each in absent.values()), default=0))
     dangling = [_Dangling(group, missing, earlier) for group, missing in absent.items()]
     for row in rows:
         holder = held.records.get(row.key)
         is_stored = row.record is not None and row.record == holder
         reasons = [*row.reasons]
-        for look in dangling:
-            reasons += look(row, is_stored)
+        for each, value in zip(dangling, row.refers, strict=True):
+            if value in each.missing:
+                reasons += each(value, row.line, is_stored)
         if is_stored and not reasons:
             verdict.unchanged += 1
             held.ours.add(row.key)
@@ -134,24 +137,27 @@ def judge(
 
 @define
 class _Row:
-    """A row that is gone through: `record` is None for a draft."""
+    """A row that is gone through: `record` is None for a draft, `refers` are the values of the references in doubt."""
 
     line: int
     key: object
+    refers: tuple[object, ...]
     values: Record | Mapping[int, object]
-    reasons: tuple[Reason, ...] = ()
     record: Record | None = None
+    reasons: tuple[Reason, ...] = ()
 
 
-def _rows(dataset: Dataset, batch: Batch, suspects: Iterable[int]) -> list[_Row]:
+def _rows(dataset: Dataset, batch: Batch, suspects: Iterable[int], groups: Collection[Group]) -> list[_Row]:
     """The drafts and the suspects, in the order of the file."""
-    key_of = dataset.key_group.of
-    rows = [_Row(draft.line, key_of(draft.values), draft.values, draft.reasons) for draft in batch.drafts]
     positions = sorted(suspects)
-    lines = map(batch.lines.__getitem__, positions)
-    for line, record in zip(lines, batch.records.only(positions), strict=True):
-        rows.append(_Row(line, key_of(record), record, (), record))
-    return sorted(rows, key=lambda row: row.line)
+    records = batch.records.only(positions)
+    refers = zip(*(group.of_all(records) for group in groups), strict=True) if groups else repeat(())
+    rows = [*map(_Row, only(batch.lines, positions), dataset.key_group.of_all(records), refers, records, records)]
+    for draft in batch.drafts:
+        refers_ = tuple(group.of(draft.values) for group in groups)
+        key = dataset.key_group.of(draft.values)
+        rows.append(_Row(draft.line, key, refers_, draft.values, None, draft.reasons))
+    return sorted(rows, key=attrgetter("line"))
 
 
 class _Held:
@@ -220,29 +226,25 @@ class _Earlier:
 
 
 class _Dangling:
-    """What a reference names in vain: the reason to refuse a row, told once for each key."""
+    """What a reference names in vain: the reason to refuse a row."""
 
-    def __init__(self, group: Group, missing: Absent, earlier: _Earlier) -> None:
-        self._missing, self._earlier = missing, earlier
-        self._of, self._name = group.of, group.name
-        self._told: dict[object, Reason] = {}
+    def __init__(self, group: Group, absent: Absent, earlier: _Earlier) -> None:
+        self.missing = absent.keys
+        self._absent, self._earlier, self._name = absent, earlier, group.name
 
-    def __call__(self, row: _Row, is_stored: bool) -> Iterable[Reason]:
-        value = self._of(row.values)
-        if reason := self._told.get(value):
-            return (reason,)
-        if value not in self._missing.keys:
+    def __call__(self, value: object, line: int, is_stored: bool) -> Iterable[Reason]:
+        if not self._absent.among_rows:
+            told = self._absent.told
+            if value not in told:
+                told[value] = self._reason(value, self.missing[value])
+            return (told[value],)
+        if is_stored or self._earlier.accepted(value, line):
             return ()
-        if not self._missing.among_rows:
-            reason = self._told[value] = self._reason(value, self._missing.keys[value])
-            return (reason,)
-        if is_stored or self._earlier.accepted(value, row.line):
-            return ()
-        return (self._reason(value, self._missing.keys[value] or self._earlier.cause(value), " in an earlier row"),)
+        return (self._reason(value, self.missing[value] or self._earlier.cause(value), " in an earlier row"),)
 
     def _reason(self, value: object, cause: Cause | None, where: str = "") -> Reason:
         because = f": {cause.place} was rejected ({cause.reason})" if cause else ""
-        message = f"no {self._missing.singular} {named(value)}{where}{because}"
+        message = f"no {self._absent.singular} {named(value)}{where}{because}"
         return Reason("foreign-key", self._name, shortened(message), value, cause=cause)
 
 

@@ -158,6 +158,11 @@ class Gapped(Sequence[int]):
         """The same but for more, which stand at some positions."""
         return Gapped(self.whole, sorted([*self.gaps, *map(self._position, positions)]))
 
+    def only(self, positions: Iterable[int]) -> list[int]:
+        """The members at some positions."""
+        before, whole = self._members_before, self.whole
+        return [whole[at + bisect_right(before, at)] for at in positions]
+
     def _position(self, at: int) -> int:
         """Where in the range a member stands."""
         return at + bisect_right(self._members_before, at)
@@ -181,6 +186,11 @@ def without(column: Sequence[Any], positions: Collection[int]) -> Sequence[Any]:
         start = at + 1
     left += whole[start:]
     return left  # type: ignore[no-any-return]
+
+
+def only(column: Sequence[Any], positions: Iterable[int]) -> list[Any]:
+    """The values of a column at some positions."""
+    return column.only(positions) if isinstance(column, Gapped) else [column[at] for at in positions]
 
 
 def _joined(column: Sequence[Any]) -> Sequence[Any]:
@@ -233,7 +243,7 @@ class Records(Sequence[Record]):
 
     def only(self, positions: Collection[int]) -> "Records":
         """Those at some positions, in the order of these."""
-        return Records([list(map(column.__getitem__, positions)) for column in self.columns])
+        return Records([only(column, positions) for column in self.columns])
 
     def without(self, positions: Collection[int]) -> "Records":
         """All but those at some positions, which are in order."""
@@ -272,10 +282,12 @@ class Batch:
             self.origins,
         )
 
-    def row_at(self, line: int) -> int:
-        """How many rows stand before a line."""
+    def rows_at(self, lines: Iterable[int]) -> list[int]:
+        """How many rows stand before each of those that begin at some lines."""
         starts = self._starts
-        return starts.index(line) if isinstance(starts, range) and line in starts else bisect_left(starts, line)
+        if isinstance(starts, range):
+            return [line - starts.start for line in lines]
+        return [bisect_left(starts, line) for line in lines]
 
     def spans(self, lines: Sequence[int]) -> Iterator[Span]:
         """The lines of the rows that begin at some lines."""

@@ -199,7 +199,8 @@ def texts(block: Block, spans: Iterable[Span]) -> Iterator[bytes]:
     lines: list[bytes] = []
     for line, following in spans:
         lines = lines or block.data.split(b"\n")
-        yield b"\n".join(lines[line - block.line : following and following - block.line])
+        at = line - block.line
+        yield lines[at] if following == line + 1 else b"\n".join(lines[at : following and following - block.line])
 
 
 def last_newline(data: bytes) -> int:

@@ -55,9 +55,9 @@ def verdict_on(
     differing = [at for at, record in enumerate(rows.records) if record not in table] if had_records else None
     doubted = suspects(dataset, parsed, absent)
     free = [at for at in (range(len(rows.records)) if differing is None else differing) if at not in doubted]
-    held = {at for at in free if holders(dataset, claims(dataset, batch(rows.records[at]), [0]), table)}
+    held = {at for at in free if holders(dataset, claims(dataset, Records.of([rows.records[at]]), ()), table)}
     doubted |= held
-    wanted = claims(dataset, rows, doubted, None if had_records else committed)
+    wanted = claims(dataset, rows.records.only(sorted(doubted)), rows.drafts, None if had_records else committed)
     verdict = judge(dataset, rows, doubted, holders(dataset, wanted, table), absent, committed, place, update)
     verdict.unchanged += len(rows.records) - len(free) + len(held) - len(doubted)
     stored_at_once = [rows.records[at] for at in free if at not in held]

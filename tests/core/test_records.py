@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.core.records import Batch, Cause, Draft, Place, Reason, Records, without
+from loader.core.records import Batch, Cause, Draft, Place, Reason, Records, only, without
 
 
 def test_a_place_is_written_by_line_or_by_row() -> None:
@@ -62,13 +62,13 @@ def test_rows_are_found_by_line(some: Rows, line: int) -> None:
     before, expected = batch.before(line), batch_of(row for row in some if row[0] < line)
     assert list(before.records) == list(expected.records)
     assert (before.lines, before.drafts) == (expected.lines, expected.drafts)
-    assert batch.row_at(line) == sum(at < line for at in lines)
+    assert batch.rows_at(lines[::2]) == [*range(len(lines))][::2]
     assert list(batch.spans(lines[::2])) == list(zip_longest(lines, lines[1:]))[::2]
 
 
 def test_a_batch_of_nothing() -> None:
     """An empty batch has no rows."""
-    assert (len(Batch()), Batch().row_at(9)) == (0, 0)
+    assert (len(Batch()), Batch().rows_at([])) == (0, [])
 
 
 def test_before_keeps_the_origins() -> None:
@@ -110,6 +110,7 @@ def test_a_range_with_gaps_is_a_sequence(length: int, leaving: list[set[int]]) -
         left, expected = without(left, some), [each for at, each in enumerate(expected) if at not in some]
         assert (list(left), len(left)) == (expected, len(expected))
         assert [left[at] for at in range(-len(expected), len(expected))] == expected * 2
+        assert only(left, range(0, len(expected), 2)) == expected[::2]
         assert (list(left[1:3]), list(left[-1:]), list(left[:1])) == (expected[1:3], expected[-1:], expected[:1])
     with pytest.raises(IndexError):
         left[len(expected)]

@@ -336,6 +336,18 @@ def test_the_values_of_a_rejects_file_are_those_of_its_source() -> None:
     assert values(reader, rows[5])["_raw"] == "1,2,3,4"
 
 
+def test_the_values_of_a_row_are_those_of_all_its_lines() -> None:
+    """Rows of one line and of several, some with blank lines behind them, are told apart, wherever they stand."""
+    rows = ["1,a,b", '2,"c\nd",e', "3,f,g", "", '4,"h\n\n",i', "5,j,k"]
+    reading = read(HEADER + "".join(f"{row}\n" for row in rows))
+    [block] = reading.blocks
+    spans = list(zip(reading.lines, [*reading.lines[1:], None], strict=True))
+    for some in (spans, spans[1::2], spans[::2], spans[-1:]):
+        found = {line: each["name"] for (line, _), each in zip(some, reading.reader.values(block, some), strict=True)}
+        names = dict(zip(reading.lines, ["a", "c\nd", "f", "h\n\n", "j"], strict=True))
+        assert found == {line: names[line] for line, _ in some}
+
+
 def test_bytes_that_are_not_utf8_keep_their_place_in_a_rejects_file() -> None:
     """A row of another encoding that is fed back without being mended stands where it stood at first, as it did."""
     header, row = "id,name,email,_line,_source,_raw\n", b',,,9,users.csv,"2,Jos\xe9,d"\n'
