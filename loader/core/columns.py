@@ -60,22 +60,23 @@ def is_sure(check: Check | None, values: Sequence[Any]) -> bool:
         return False
 
 
-_PART = 64
-_A_FEW = 8
+_PARTS = (64, 8, 1)
 
 
 def parts(column: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
     """The parts of a column, with where they begin: of 64 values each, those of such a part of 8, then single ones."""
-    size = _PART if len(column) > _PART else _A_FEW if len(column) > _A_FEW else 1
+    size = next((size for size in _PARTS if size < len(column)), 1)
     return ((at, column[at : at + size]) for at in range(0, len(column), size))
 
 
-def doubtful(passes: Callable[[Sequence[Any]], bool], column: Sequence[Any], start: int = 0) -> Iterator[int]:
+def doubtful(passes: Callable[[Sequence[Any]], bool], column: Sequence[Any]) -> list[int]:
     """The positions of the values that do not pass; those that pass together are not looked at singly."""
-    if passes(column):
-        return
-    if len(column) == 1:
-        yield start
-        return
-    for at, part in parts(column):
-        yield from doubtful(passes, part, start + at)
+    left = [] if passes(column) else [(0, column)]
+    for size in _PARTS:
+        left = [
+            (start + at, part)
+            for start, whole in left
+            for at in range(0, len(whole), size)
+            if not passes(part := whole[at : at + size])
+        ]
+    return [at for at, _ in left]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from typing import Any
 
 import attrs
@@ -12,8 +12,9 @@ from attrs.validators import and_, ge, gt, in_, instance_of, le, lt, matches_re,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.core.columns import column_check, is_sure
+from loader.core.columns import column_check, doubtful, is_sure, parts
 from loader.core.dataset import Dataset
+from loader.core.kinds import DECIMAL
 from loader.core.parsing import parse
 from loader.core.records import Block
 from loader.core.values import email, max_places, not_blank
@@ -206,3 +207,23 @@ def test_a_model_that_has_its_own_way_with_attributes_is_always_asked(mixin: typ
     dataset = Dataset("ones", one, key="id")
     assert dataset.checks is None
     assert parsed(dataset, [("1", "abc")])[0] == [(1, kept)]
+
+
+@given(st.integers(0, 300), st.sets(st.integers(0, 299)))
+def test_values_in_doubt_are_found_wherever_they_stand(length: int, places: set[int]) -> None:
+    """In columns of any length just those are found that do not pass, and all parts together are the column."""
+    column = [at in places for at in range(length)]
+    assert doubtful(lambda part: not any(part), column) == sorted(at for at in places if at < length)
+    assert [value for _, part in parts(column) for value in part] == column
+    assert [at for at, _ in parts(column)] == sorted({at for at, _ in parts(column)})
+
+
+@pytest.mark.parametrize(
+    "context", [Context(prec=3, Emin=0, Emax=5), Context(prec=1), Context(traps=[]), Context(capitals=0)]
+)
+def test_columns_of_decimals_are_checked_alike_in_any_context(context: Context) -> None:
+    """What a program has set for its own calculations changes no verdict."""
+    with localcontext(context):
+        check = column_check(max_places(2))
+        assert [is_sure(check, [Decimal(value)]) for value in ("1.234", "1.23", "0.00001", "7")] == [0, 1, 0, 1]
+        assert DECIMAL.store_all([Decimal("0." + "0" * 30 + "1")]) is None
