@@ -21,6 +21,7 @@ Names = str | tuple[str, ...]
 
 _ATTRS = attrs.fields.__code__.co_filename
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_MOST_KEY_FIELDS = 127  # SQLITE_MAX_FUNCTION_ARG: SQLite tells of a record that it does not take by its key
 
 
 def _joined(names: str | Iterable[str]) -> Names:
@@ -138,6 +139,8 @@ class Dataset:
                 "has no key: it tells a record that is stored already from a new one, and is what others refer to; "
                 'name one, as key="id" or key=("order_id", "line")'
             )
+        if len(self.key_group.fields) > _MOST_KEY_FIELDS:
+            raise self._fault(f"has a key of {len(self.key_group.fields)} fields: it may have {_MOST_KEY_FIELDS}")
         for one in self.key_group.fields:
             if one.optional or not one.attribute.init:
                 raise self._fault(f"{one.name}: each record brings a key of its own")

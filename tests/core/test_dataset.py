@@ -190,6 +190,7 @@ def test_a_missing_key_is_explained() -> None:
 
 
 MAYBE_INT: Any = int | None
+WIDE = {f"k{at}": int for at in range(128)}
 
 
 @define
@@ -273,6 +274,7 @@ TEXTS: Any = list[str]
         (lambda: Dataset("t", model("S", {"id": int, "ID": int}), "id"), "class S id: two fields have that name"),
         (lambda: Dataset("t", model("S", {"id": field(type=int, init=False)}), "id"), "class S id: .*key of its own"),
         (lambda: Dataset("t", model("S", {"id": int, "b": MAYBE_INT}), ("id", "b")), "class S b: .*key of its own"),
+        (lambda: Dataset("t", model("S", WIDE), tuple(WIDE)), "class S has a key of 128 fields: it may have 127"),
         (lambda: Dataset("t", model("S", {"id": int}), "id", ["id"]), "class S id: is unique already"),
         (lambda: Dataset("t", model("S", {"id": int, "n": int}), "id", "n", "n"), "class S n: only text"),
         (
