@@ -731,7 +731,8 @@ def test_a_trigger_that_leaves_records_out_is_told(path: Path, is_free: bool) ->
         path,
         "CREATE TRIGGER picky BEFORE INSERT ON things WHEN NEW.id = 3 BEGIN SELECT RAISE(IGNORE); END",
     )
-    with pytest.raises(TargetError, match=r"things\.db: a trigger of the table leaves out 1 of [23] records; change"):
+    told = f"a trigger of the table leaves out 1 of {3 if is_free else 2} records; change"
+    with pytest.raises(TargetError, match=rf"things\.db: {told}"):
         opened(SqliteTarget(path), add)
     assert sql(path, "SELECT id FROM things") == [(1,)]
 
