@@ -45,7 +45,7 @@ BLOCKS_AHEAD = 4
 """How many blocks are parsed before it is their turn."""
 
 _MOST_TOLD = 2**15  # reasons that are kept to be given again
-_TOLD_AT_ONCE = 64  # rejections, before others have their turn
+_TOLD_AT_ONCE = 512  # rejections, before others have their turn
 
 
 def _sources(given: Source | Path | str | Sequence[Source | Path | str]) -> Sequence[Source]:

@@ -103,7 +103,10 @@ class Field:
             return None
 
     def misread(self, cells: Sequence[object]) -> list[int]:
-        """The positions of cells that cannot be read, as far as these are soon found; "0" can be, in their place."""
+        """The positions of cells that cannot be read, as far as these are soon found: some, if there are any.
+
+        With "0" in their place, which can be read, others are.
+        """
         found = self.cell.misread(cells)
         if self.required:
             return found or (_empty(cells) if self.cell.in_bulk else [])

@@ -106,13 +106,13 @@ def judge(
     held = _Held(dataset, stored, committed)
     rows = _rows(dataset, batch, suspects, absent)
     earlier = _Earlier(dataset, batch, held, rows, place, max((each.room for each in absent.values()), default=0))
-    dangling = [_Dangling(group, missing, earlier) for group, missing in absent.items()]
+    dangling = [(at, _Dangling(group, missing, earlier)) for at, (group, missing) in enumerate(absent.items())]
     for row in rows:
         holder = held.records.get(row.key)
-        is_stored = row.record is not None and row.record == holder
+        is_stored = holder is not None and row.record == holder
         reasons = [*row.reasons]
-        for each, value in zip(dangling, row.refers, strict=True):
-            if value in each.missing:
+        for at, each in dangling:
+            if (value := row.refers[at]) in each.missing:
                 reasons += each(value, row.line, is_stored)
         if is_stored and not reasons:
             verdict.unchanged += 1
@@ -125,9 +125,9 @@ def judge(
                 contests = [contest for contest in contests if held.in_this_run(contest.holder)]
             reasons += contests
         if reasons or row.record is None:
-            refusal = Refusal(row.line, row.key, tuple(reasons))
-            verdict.refusals.append(refusal)
-            earlier.refuse(refusal)
+            verdict.refusals.append(Refusal(row.line, row.key, tuple(reasons)))
+            if earlier.room:
+                earlier.refuse(verdict.refusals[-1])
         else:
             held.give(row.record, instead_of=holder)
             (verdict.inserts if holder is None else verdict.updates).append(row.record)
@@ -202,7 +202,7 @@ class _Earlier:
         place: Callable[[int], Place],
         room: int,
     ) -> None:
-        self._dataset, self._held, self._place, self._room = dataset, held, place, room
+        self._dataset, self._held, self._place, self.room = dataset, held, place, room
         self._refused: dict[object, Refusal] = {}
         self._lines: dict[object, int] = {}  # of the records that are accepted without further ado
         if dataset.name in dataset.references.values():
@@ -211,7 +211,7 @@ class _Earlier:
             self._lines = {key: line for key, line in keyed if line not in doubted}
 
     def refuse(self, refusal: Refusal) -> None:
-        if refusal.key is not None and len(self._refused) < self._room:
+        if refusal.key is not None and len(self._refused) < self.room:
             self._refused.setdefault(refusal.key, refusal)
 
     def accepted(self, key: object, line: int) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time
@@ -30,6 +31,8 @@ _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME = r"(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
 _DATETIME = _DATE + "T" + _TIME + r"(?:Z|[-+][0-9]{2}:[0-9]{2})?"
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_MARKED = bytes(at if at in b"-.0123456789\n" else ord("x") for at in range(256))
+"""An x for what stands in no number in plain digits."""
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _EXACT_DIGITS = 15  # what an IEEE 754 double, and so a NUMERIC column, keeps of any decimal number
 _ANY_AFFINITY = "BLOB"  # a column of this type keeps each value as it is
@@ -65,7 +68,7 @@ class Kind:
         return self.in_bulk(cells) if self.in_bulk else _each(self.read, cells)
 
     def misread(self, cells: Cells) -> list[int]:
-        """The positions of texts that cannot be read, as far as these are soon found."""
+        """The positions of texts that cannot be read, as far as these are soon found: some, if there are any."""
         return _misfits(self.pattern, cells) if self.pattern else []
 
     def store_all(self, values: Cells) -> Cells | None:
@@ -98,20 +101,32 @@ def _each(call: Callable[[Any], Any], column: Cells) -> Cells | None:
 
 
 def _misfits(pattern: str, cells: Cells) -> list[int]:
-    """The positions of texts that do not fit a pattern; none are found where other things, or several lines, stand."""
+    """The positions of texts that do not fit a pattern; those that hold what stands in no number come by themselves.
+
+    None are found where other things, or several lines, stand.
+    """
     try:
         text = "\n".join([*cells, ""])
     except TypeError:
         return []
     if text.count("\n") > len(cells):
         return []
+    marked = text.encode(errors="replace").translate(_MARKED).decode()
     fitting = re.compile(rf"(?:{pattern}\n)*+")
+    return _lines_at(marked, lambda start: marked.find("x", start)) or _lines_at(
+        text,
+        lambda start: fitting.match(text, start).end(),  # type: ignore[union-attr]
+    )
+
+
+def _lines_at(text: str, next_fault: Callable[[int], int]) -> list[int]:
+    """Which lines of a text have a fault; from a place on, the next one is said to be at -1, or the end, if none is."""
     found: list[int] = []
     at = start = 0
-    while (end := fitting.match(text, start).end()) < len(text):  # type: ignore[union-attr]
-        at += text.count("\n", start, end)
+    while 0 <= (fault := next_fault(start)) < len(text):
+        at += text.count("\n", start, fault)
         found.append(at)
-        at, start = at + 1, text.index("\n", end) + 1
+        at, start = at + 1, text.index("\n", fault) + 1
     return found
 
 
@@ -154,8 +169,9 @@ def integers(text: bytes) -> "array[int] | None":
     if b"-" in text and b"-0" in text:
         return None
     try:
-        return array("q", orjson.loads(b"[%b]" % text))
-    except (ValueError, OverflowError, TypeError):
+        found = orjson.loads(b"[%b]" % text)
+        return array("q", struct.pack(f"{len(found)}q", *found))  # in half the time that it takes by itself
+    except (ValueError, struct.error):
         return None
 
 

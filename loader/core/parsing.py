@@ -65,13 +65,13 @@ def _read(one: Field, cells: Column, unread: set[int]) -> Column:
             return None
 
     values = one.read_all(cells)
-    if values is None:
+    while values is None and (found := one.misread(cells)):
         cells = list(cells)
-        for at in one.misread(cells):
-            unread.add(at)
+        for at in found:
             cells[at] = "0"
-        values = _in_parts(cells, one.read_all, read)
-    return values
+        unread.update(found)
+        values = one.read_all(cells)
+    return _in_parts(cells, one.read_all, read) if values is None else values
 
 
 def _checked(dataset: Dataset, columns: Sequence[Column], refused: set[int]) -> Records:

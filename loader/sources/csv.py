@@ -146,7 +146,7 @@ class CsvReader:
             at, end = max(marked.rfind(b"\n", start, odd) + 1, start), marked.find(b"\n", odd)
             plain.append(block.data[start:at])
             line += plain[-1].count(b"\n")
-            misfits.append(self._misfit(self._unpack(block.data[at:end]), line))
+            misfits.append(self._odd_row(block.data[at:end], line))
             start, line = end + 1, line + 1
         text = b"".join([*plain, block.data[start:]])[:-1]
         width, count = len(self.header), len(lines) - len(misfits)
@@ -158,6 +158,13 @@ class CsvReader:
             return None
         fields = [cells[at::width] for at in self._positions if at is not None]
         return Rows(fields, without(lines, [misfit.line - block.line for misfit in misfits]), misfits)
+
+    def _odd_row(self, data: bytes, line: int) -> Misfit:
+        """A row that is no row of integers, and has no quotes."""
+        cells = data.split(self.delimiter.encode())
+        if len(cells) == len(self.header) and data.isascii():
+            return Misfit(line, dict(zip(self.header, map(bytes.decode, cells), strict=True)), ())
+        return self._misfit(self._unpack(data), line)
 
     def _any_rows(self, block: Block) -> Rows:
         found = _Found()

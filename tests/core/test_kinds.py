@@ -227,8 +227,13 @@ def test_no_cell_that_can_be_read_is_told_from_afar_to_be_misread(kind: Kind, ce
     ],
 )
 def test_faulty_cells_are_found_without_reading_the_others(kind: Kind, cells: list[str]) -> None:
-    """In a column of texts each that does not fit is found; among several lines, or what is no text, none is."""
-    assert kind.misread(cells) == [0, 2, 4, 5, 7, 9]
+    """In a column of texts each that does not fit is found, sooner or later; among several lines, or what is no text,
+    none is."""
+    mended, found = [*cells], set[int]()
+    while some := kind.misread(mended):
+        mended = ["0" if at in some else cell for at, cell in enumerate(mended)]
+        found.update(some)
+    assert found == {0, 2, 4, 5, 7, 9}
     assert kind.misread([*cells, "1\n2"]) == kind.misread([*cells, 3]) == kind.misread([]) == []
 
 
