@@ -46,6 +46,11 @@ class Ledger:
         return self._known or KeySet()
 
     @property
+    def begun(self) -> bool:
+        """Whether there are keys, or will be none."""
+        return self.closed or bool(self.keys)
+
+    @property
     def room(self) -> int:
         """How many causes more are kept."""
         return self._kept_causes - len(self.causes)

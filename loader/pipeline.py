@@ -420,6 +420,7 @@ class _Lane:
 
         async def begin() -> None:
             try:
+                await self._let_upstream_begin()
                 async for block in rowset.blocks:
                     await self._run.turns.take(self._rank)
                     known = [self._run.ledgers[name].known for name in self._dataset.references.values()]
@@ -450,6 +451,21 @@ class _Lane:
             await asyncio.gather(beginning, return_exceptions=True)
             for parsing in ahead:
                 parsing.cancel()
+
+    async def _let_upstream_begin(self) -> None:
+        """Let what this dataset refers to, and waits for, be parsed first, unless it may be long in coming.
+
+        Whoever writes it to a pipe may want to write the rows of this dataset before.
+        """
+        for name in self._dataset.references.values():
+            ledger, sources = self._run.ledgers[name], self._run.jobs[name].sources
+            if name != self._dataset.name and not ledger.begun and all(source.rereadable for source in sources):
+                self._tell(Waits(self._dataset.name, name))
+                try:
+                    while not ledger.begun:
+                        await ledger.later_than(ledger.version)
+                finally:
+                    self._tell(Waits(self._dataset.name, None))
 
     async def _carry(self, portion: _Portion, table: Table) -> None:
         """Take a batch to its end: committed, as far as it can be, and what is left told as untried."""

@@ -8,17 +8,23 @@ import struct
 import subprocess
 import sys
 import time
-from concurrent.futures import BrokenExecutor, Executor
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from attrs import Factory, evolve, frozen
 
-from loader import cli
+from loader import Dataset, FileSource, Job, Report, cli, load
 from loader.cli import main
+from loader.core.records import Block
+from loader.datasets import ORDERS, PRODUCTS, USERS
 from loader.executors import Here, Turns, _end_together, processes
+from loader.sources import Rowset
 from tests.benchmarks.generate import generate
 from tests.test_cli import command, environment, result, rows, settle_in, stored, timeless, wait_until
 
@@ -175,6 +181,58 @@ def test_processes_change_nothing(big: Path) -> None:
         kept = [rows(name, jobs) for name in ("users", "products", "orders")]
         ends.append((document, kept, {path.name: path.read_bytes() for path in Path(jobs, "rejects").iterdir()}))
     assert ends[0] == ends[1] == ends[2]
+
+
+@frozen(kw_only=True)
+class _LateSource(FileSource):
+    """A file, or what passes for a pipe, whose blocks come after a wait; `begun` is set when the first does."""
+
+    wait: Callable[[], Awaitable[Any]]
+    begun: asyncio.Event = Factory(asyncio.Event)
+    is_file: bool = True
+
+    @property
+    def rereadable(self) -> bool:
+        return self.is_file
+
+    @asynccontextmanager
+    async def open(self, dataset: Dataset, ignore_extra: bool) -> AsyncIterator[Rowset]:
+        async with FileSource.open(self, dataset, ignore_extra) as rowset:
+
+            async def late() -> AsyncIterator[Block]:
+                await self.wait()
+                async for block in rowset.blocks:
+                    self.begun.set()
+                    yield block
+
+            yield evolve(rowset, blocks=late())
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_what_others_wait_for_is_parsed_first(is_file: bool) -> None:
+    """Orders wait until users and products have begun; but for no pipe, whose writer may wait for them to be read."""
+    parsed: list[str] = []
+
+    class Noting(Here):
+        def submit(self, call: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
+            parsed.append(args[0].name)
+            return super().submit(call, *args, **kwargs)
+
+    async def steps() -> Report:
+        orders = _LateSource(path=Path("data/orders.csv"), ending="csv", wait=partial(asyncio.sleep, 0))
+        late = partial(asyncio.sleep, 0.05) if is_file else orders.begun.wait
+        users = _LateSource(path=Path("data/users.csv"), ending="csv", wait=late, is_file=is_file)
+        jobs = [
+            Job(ORDERS, orders, "orders.db"),
+            Job(USERS, users, "users.db"),
+            Job(PRODUCTS, "data/products.csv", "products.db"),
+        ]
+        async with asyncio.timeout(10):
+            return await load(jobs, executor=Noting())
+
+    assert asyncio.run(steps()).totals.inserted == 22
+    assert parsed.index("products") < parsed.index("orders")
+    assert (parsed.index("users") < parsed.index("orders")) == is_file
 
 
 def test_small_files_begin_no_process(monkeypatch: pytest.MonkeyPatch) -> None:

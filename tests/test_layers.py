@@ -132,6 +132,7 @@ CORE_MAY = {
     "operator",
     "re",
     "string",
+    "struct",
     "time",
     "types",
     "typing",

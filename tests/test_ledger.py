@@ -55,6 +55,17 @@ def test_all_that_wait_are_woken(wake: Callable[[Ledger], None]) -> None:
     promptly(steps)
 
 
+@pytest.mark.parametrize("end", ["add", "close unfinished"])
+def test_it_has_begun_when_there_are_keys_or_will_be_none(end: str) -> None:
+    """An open ledger has not begun, nor one to which no keys were added."""
+    told = Ledger()
+    for step in (lambda ledger: None, WAKES["open"], lambda ledger: ledger.add(KeySet())):
+        step(told)
+        assert not told.begun
+    WAKES[end](told)
+    assert told.begun
+
+
 @pytest.mark.parametrize("wake", WAKES.values(), ids=WAKES)
 def test_what_was_told_before_is_not_waited_for(wake: Callable[[Ledger], None]) -> None:
     """Who looked at a version, and comes to wait when there is a later one, does not wait."""
