@@ -453,12 +453,12 @@ class _Lane:
                 parsing.cancel()
 
     async def _let_upstream_begin(self) -> None:
-        """Let what this dataset refers to, and waits for, be parsed first, unless it may be long in coming.
+        """Let what this dataset refers to, and waits for, be parsed first, where both are in files.
 
-        Whoever writes it to a pipe may want to write the rows of this dataset before.
+        Whoever writes to a pipe may want to be rid of the rows of one before those of the other are written.
         """
         for name in self._dataset.references.values():
-            ledger, sources = self._run.ledgers[name], self._run.jobs[name].sources
+            ledger, sources = self._run.ledgers[name], [*self._job.sources, *self._run.jobs[name].sources]
             if name != self._dataset.name and not ledger.begun and all(source.rereadable for source in sources):
                 self._tell(Waits(self._dataset.name, name))
                 try:

@@ -17,10 +17,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from attrs import Factory, evolve, frozen
+from attrs import Factory, evolve, field, frozen
 
 from loader import Dataset, FileSource, Job, Report, cli, load
 from loader.cli import main
+from loader.core.events import Event, Waits
 from loader.core.records import Block
 from loader.datasets import ORDERS, PRODUCTS, USERS
 from loader.executors import Here, Turns, _end_together, processes
@@ -183,13 +184,13 @@ def test_processes_change_nothing(big: Path) -> None:
     assert ends[0] == ends[1] == ends[2]
 
 
-@frozen(kw_only=True)
+@frozen
 class _LateSource(FileSource):
     """A file, or what passes for a pipe, whose blocks come after a wait; `begun` is set when the first does."""
 
-    wait: Callable[[], Awaitable[Any]]
+    wait: Callable[[], Awaitable[Any]] = field(kw_only=True)
+    is_file: bool = field(kw_only=True)
     begun: asyncio.Event = Factory(asyncio.Event)
-    is_file: bool = True
 
     @property
     def rereadable(self) -> bool:
@@ -208,10 +209,13 @@ class _LateSource(FileSource):
             yield evolve(rowset, blocks=late())
 
 
-@pytest.mark.parametrize("is_file", [True, False])
-def test_what_others_wait_for_is_parsed_first(is_file: bool) -> None:
-    """Orders wait until users and products have begun; but for no pipe, whose writer may wait for them to be read."""
+@pytest.mark.parametrize("orders_are_in_a_file", [True, False])
+@pytest.mark.parametrize("users_are_in_a_file", [True, False])
+def test_what_others_wait_for_is_parsed_first(users_are_in_a_file: bool, orders_are_in_a_file: bool) -> None:
+    """Orders wait until users and products have begun; but where there is a pipe, its writer may wait for them."""
+    are_in_files = users_are_in_a_file and orders_are_in_a_file
     parsed: list[str] = []
+    told: list[Event] = []
 
     class Noting(Here):
         def submit(self, call: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
@@ -219,20 +223,24 @@ def test_what_others_wait_for_is_parsed_first(is_file: bool) -> None:
             return super().submit(call, *args, **kwargs)
 
     async def steps() -> Report:
-        orders = _LateSource(path=Path("data/orders.csv"), ending="csv", wait=partial(asyncio.sleep, 0))
-        late = partial(asyncio.sleep, 0.05) if is_file else orders.begun.wait
-        users = _LateSource(path=Path("data/users.csv"), ending="csv", wait=late, is_file=is_file)
+        at_once, later = partial(asyncio.sleep, 0), partial(asyncio.sleep, 0.05)
+        orders = _LateSource(Path("data/orders.csv"), "csv", wait=at_once, is_file=orders_are_in_a_file)
+        late = later if are_in_files else orders.begun.wait
+        users = _LateSource(Path("data/users.csv"), "csv", wait=late, is_file=users_are_in_a_file)
         jobs = [
             Job(ORDERS, orders, "orders.db"),
             Job(USERS, users, "users.db"),
             Job(PRODUCTS, "data/products.csv", "products.db"),
         ]
         async with asyncio.timeout(10):
-            return await load(jobs, executor=Noting())
+            return await load(jobs, executor=Noting(), observe=told.append)
 
     assert asyncio.run(steps()).totals.inserted == 22
-    assert parsed.index("products") < parsed.index("orders")
-    assert (parsed.index("users") < parsed.index("orders")) == is_file
+    assert parsed.index("products") < parsed.index("orders") or not orders_are_in_a_file
+    assert (parsed.index("users") < parsed.index("orders")) == are_in_files
+    waits = [event.upstream for event in told if isinstance(event, Waits)]
+    assert waits[0] == "users" or not are_in_files
+    assert {*waits[1::2]} == {None}
 
 
 def test_small_files_begin_no_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -482,6 +482,15 @@ def test_integers_are_read_as_all_else_is(rows: list[list[str]], delimiter: str)
     assert (list(at_once.lines), at_once.drafts) == (list(one_by_one.lines), one_by_one.drafts)
 
 
+@pytest.mark.parametrize("line", [b"1,2,3,\xff", b"1,2,3,\xc3\xa9", b"1,2,3,\xf0\x9f\x98", b"1,2,3", b"1,2,3,\x00"])
+def test_an_odd_line_among_integers_is_what_it_is_elsewhere(line: bytes) -> None:
+    """What cannot be decoded, is not of ASCII, or has too few cells, is told as in any other file."""
+    reader, block = CsvReader(ORDERS.header, ORDERS.header, numeric=True), Block(b"4,5,6,7\n%b\n" % line, 2, 0)
+    at_once, one_by_one = (parse(ORDERS, each, block) for each in (reader, evolve(reader, numeric=False)))
+    assert at_once.drafts == one_by_one.drafts
+    assert len(at_once.drafts) == len(at_once.records) == 1
+
+
 @pytest.mark.parametrize("odd", [[], [0], [7, 8, 99]])
 def test_lines_of_integers_take_the_fast_way(odd: list[int]) -> None:
     """A few lines of anything else do not keep the others from being read at once."""
