@@ -129,6 +129,7 @@ MUTANTS = [
         "_missing",
         (("elif ledger.closed:", "elif True:"),),
         lambda trial: check_serial(trial, expected(trial)),
+        block_size=1,
     ),
 ]
 
