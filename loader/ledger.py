@@ -47,7 +47,7 @@ class Ledger:
 
     @property
     def begun(self) -> bool:
-        """Whether there are keys, or will be none."""
+        """Whether keys were committed, or it is closed."""
         return self.closed or bool(self.keys)
 
     @property

@@ -34,7 +34,7 @@ from loader.core.records import Batch, Block, Cause, Place, Reader, Reason, Reco
 from loader.core.report import Report, Tally
 from loader.executors import Here, Turns
 from loader.ledger import Ledger
-from loader.sources import Rowset, Source, file_source
+from loader.sources import FileSource, Rowset, Source, file_source
 from loader.targets import PATIENCE, Lookup, Stageable, Table, Target, to_its_end
 from loader.targets.sqlite import SqliteTarget
 from loader.together import Withheld
@@ -116,6 +116,7 @@ async def load(
         max_rejects=limit,
         ignore_extra=ignore_extra,
         executor=executor or Here(),
+        in_files=all(isinstance(each, FileSource) and each.rereadable for job in jobs for each in job.sources),
         tell=tell,
     )
     await (_all_or_none(loaded, shared, report) if atomic and loaded else _all(loaded, shared))
@@ -222,7 +223,7 @@ class _Run:
     """What the lanes of a load share.
 
     These are the jobs, ledgers and ranks by dataset, whose turn it is to be parsed and to write to a database, the
-    options, and who is told.
+    options, whether all sources are files, and who is told.
     """
 
     jobs: Mapping[str, Job]
@@ -235,6 +236,7 @@ class _Run:
     max_rejects: RejectLimit | None
     ignore_extra: bool
     executor: Executor
+    in_files: bool
     tell: Observer
 
 
@@ -453,13 +455,14 @@ class _Lane:
                 parsing.cancel()
 
     async def _let_upstream_begin(self) -> None:
-        """Let what this dataset refers to, and waits for, be parsed first, where both are in files.
+        """Wait until the datasets that this one refers to have begun, so that what it waits for is parsed first.
 
-        Whoever writes to a pipe may want to be rid of the rows of one before those of the other are written.
+        That is done only where all sources are files: whoever writes to a pipe may want to be rid of some rows before
+        he writes others.
         """
-        for name in self._dataset.references.values():
-            ledger, sources = self._run.ledgers[name], [*self._job.sources, *self._run.jobs[name].sources]
-            if name != self._dataset.name and not ledger.begun and all(source.rereadable for source in sources):
+        for name in self._dataset.references.values() if self._run.in_files else ():
+            ledger = self._run.ledgers[name]
+            if name != self._dataset.name and not ledger.begun:
                 self._tell(Waits(self._dataset.name, name))
                 try:
                     while not ledger.begun:
