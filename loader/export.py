@@ -352,8 +352,7 @@ def _csv_form(delimiter: str) -> _Form:
 
     def rows(rejections: Sequence[Rejection], columns: Sequence[str]) -> Iterable[bytes]:
         own = columns.index("_line")
-        theirs, ours = columns[:own], columns[own:]
-        yield lines([_cells(each, theirs, ours) for each in rejections])
+        yield lines([_cells(each, columns[:own], columns[own:]) for each in rejections])
 
     def widen(narrow: IO[bytes], wide: IO[bytes]) -> None:
         csv.field_size_limit(max(csv.field_size_limit(), MAX_REJECT))
@@ -369,11 +368,11 @@ def _csv_form(delimiter: str) -> _Form:
 def _cells(rejection: Rejection, columns: Sequence[str], own: Sequence[str]) -> list[str]:
     """What a rejects file of CSV holds of a row, as `_members` has it; in the end, `own` may hold `_raw`."""
     values: Any = rejection.values
-    place, raw = rejection.place, values.get("_raw")
-    there = map(values.get, columns, repeat("")) if raw is None else repeat("", len(columns))
+    place, raw = rejection.place, values.get("_raw", "")
     line = "" if place.line is None else str(place.line)
-    cells = [*there, line, place.source, "; ".join(map(str, rejection.reasons))]
-    return [*cells, raw or ""] if own[-1] == "_raw" else cells
+    cells = [*map(({} if "_raw" in values else values).get, columns, repeat("")), line, place.source]
+    cells.append("; ".join(map(str, rejection.reasons)))
+    return [*cells, raw] if own[-1] == "_raw" else cells
 
 
 def _json_rows(rejections: Sequence[Rejection], _columns: Sequence[str]) -> Iterator[bytes]:

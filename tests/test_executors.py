@@ -1,4 +1,4 @@
-"""Parsing in processes: the same end, and no process left behind, however it ends."""
+"""Where parsing runs, and what is parsed next: the same end, and no process left behind, however it ends."""
 
 import asyncio
 import csv

@@ -56,7 +56,7 @@ def test_all_that_wait_are_woken(wake: Callable[[Ledger], None]) -> None:
 
 
 @pytest.mark.parametrize("end", ["add", "close unfinished"])
-def test_it_has_begun_when_there_are_keys_or_will_be_none(end: str) -> None:
+def test_it_has_begun_when_there_are_keys_or_it_is_closed(end: str) -> None:
     """An open ledger has not begun, nor one to which no keys were added."""
     told = Ledger()
     for step in (lambda ledger: None, WAKES["open"], lambda ledger: ledger.add(KeySet())):

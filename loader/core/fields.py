@@ -105,7 +105,7 @@ class Field:
     def misread(self, cells: Sequence[object]) -> list[int]:
         """The positions of cells that cannot be read, as far as these are soon found: some, if there are any.
 
-        With "0" in their place, which can be read, others are.
+        Asked again with "0", which can be read, in their place, it finds others, until there are none.
         """
         found = self.cell.misread(cells)
         if self.required:

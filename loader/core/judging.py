@@ -125,9 +125,9 @@ def judge(
                 contests = [contest for contest in contests if held.in_this_run(contest.holder)]
             reasons += contests
         if reasons or row.record is None:
-            verdict.refusals.append(Refusal(row.line, row.key, tuple(reasons)))
-            if earlier.room:
-                earlier.refuse(verdict.refusals[-1])
+            refusal = Refusal(row.line, row.key, tuple(reasons))
+            verdict.refusals.append(refusal)
+            earlier.refuse(refusal)
         else:
             held.give(row.record, instead_of=holder)
             (verdict.inserts if holder is None else verdict.updates).append(row.record)
@@ -202,7 +202,7 @@ class _Earlier:
         place: Callable[[int], Place],
         room: int,
     ) -> None:
-        self._dataset, self._held, self._place, self.room = dataset, held, place, room
+        self._dataset, self._held, self._place, self._room = dataset, held, place, room
         self._refused: dict[object, Refusal] = {}
         self._lines: dict[object, int] = {}  # of the records that are accepted without further ado
         if dataset.name in dataset.references.values():
@@ -211,7 +211,7 @@ class _Earlier:
             self._lines = {key: line for key, line in keyed if line not in doubted}
 
     def refuse(self, refusal: Refusal) -> None:
-        if refusal.key is not None and len(self._refused) < self.room:
+        if refusal.key is not None and len(self._refused) < self._room:
             self._refused.setdefault(refusal.key, refusal)
 
     def accepted(self, key: object, line: int) -> bool:

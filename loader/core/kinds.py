@@ -47,7 +47,7 @@ class Kind:
     `store` turns a value into what the database keeps, and raises ValueError if it is of another type or would lose
     any of it; `as_is` says that it returns whatever `read` returned. `in_bulk` and `in_bulk_stored` do the same for a
     column at once, where that is quicker, or return None where it needs a closer look, as where a cell is empty.
-    `pattern`, where there is one, is that of the only texts that `read` takes; "0" is one of them.
+    `pattern`, where there is one, is that of the only texts that `read` takes, which are numbers in plain digits.
     `restore` undoes `store`, and raises ValueError for what cannot be undone.
     """
 
@@ -101,7 +101,7 @@ def _each(call: Callable[[Any], Any], column: Cells) -> Cells | None:
 
 
 def _misfits(pattern: str, cells: Cells) -> list[int]:
-    """The positions of texts that do not fit a pattern; those that hold what stands in no number come by themselves.
+    """The positions of texts that do not fit the pattern of a number; first only of those with a foreign character.
 
     None are found where other things, or several lines, stand.
     """
@@ -120,7 +120,7 @@ def _misfits(pattern: str, cells: Cells) -> list[int]:
 
 
 def _lines_at(text: str, next_fault: Callable[[int], int]) -> list[int]:
-    """Which lines of a text have a fault; from a place on, the next one is said to be at -1, or the end, if none is."""
+    """Which lines of a text have a fault; `next_fault` finds the first from a place on: -1 or the end, if none is."""
     found: list[int] = []
     at = start = 0
     while 0 <= (fault := next_fault(start)) < len(text):
@@ -170,7 +170,7 @@ def integers(text: bytes) -> "array[int] | None":
         return None
     try:
         found = orjson.loads(b"[%b]" % text)
-        return array("q", struct.pack(f"{len(found)}q", *found))  # in half the time that it takes by itself
+        return array("q", struct.pack(f"{len(found)}q", *found))  # an array takes a list in twice the time
     except (ValueError, struct.error):
         return None
 

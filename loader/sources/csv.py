@@ -160,7 +160,7 @@ class CsvReader:
         return Rows(fields, without(lines, [misfit.line - block.line for misfit in misfits]), misfits)
 
     def _odd_row(self, data: bytes, line: int) -> Misfit:
-        """A row that is no row of integers, and has no quotes."""
+        """A line, without quotes and of a file without columns of loader's own, that is no row of integers."""
         cells = data.split(self.delimiter.encode())
         if len(cells) == len(self.header) and data.isascii():
             return Misfit(line, dict(zip(self.header, map(bytes.decode, cells), strict=True)), ())
