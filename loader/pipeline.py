@@ -330,6 +330,7 @@ class _Lane:
             async with self._stack:
                 try:
                     await self._load()
+                    self._ledger.close(finished=True)  # that the database is closed is nothing to wait for
                 except asyncio.CancelledError:
                     asyncio.get_running_loop().call_later(PATIENCE, self._hurry)
                     raise
@@ -346,7 +347,8 @@ class _Lane:
             if not self._problem:
                 raise
         finally:
-            self._ledger.close(finished=status == "complete")
+            if not self._ledger.closed:
+                self._ledger.close(finished=False)
             self._tell(Closed(self._dataset.name, status, self._problem, monotonic() - began))
 
     async def _load(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from attrs import define
+from attrs import define, evolve
 
 import loader
 from loader import (
@@ -400,6 +400,34 @@ def test_a_cancelled_load_waits_for_the_commit_in_flight(quick: str) -> None:
         assert ends == sum(each.records for each in own if isinstance(each, Read))
     assert loader.run(sample()).totals.rejected == 8
     assert stored() == (8, 8, 6)
+
+
+def test_orders_do_not_wait_until_the_database_of_users_is_closed() -> None:
+    """All that users may be is known when they are stored: orders come to their end while that connection closes."""
+
+    async def main() -> loader.Report:
+        orders_are_there = asyncio.Event()
+
+        class LingeringTarget(SqliteTarget):
+            @asynccontextmanager
+            async def open(self, dataset: Dataset, check: bool) -> AsyncIterator[Any]:
+                async with super().open(dataset, check) as table:
+                    yield table
+                    await orders_are_there.wait()
+
+        def observe(event: Event) -> None:
+            if isinstance(event, Closed) and event.dataset == "orders":
+                orders_are_there.set()
+
+        jobs = sample()
+        [users] = [at for at, each in enumerate(jobs) if each.dataset is USERS]
+        jobs[users] = evolve(jobs[users], target=LingeringTarget(Path("users.db")))
+        async with asyncio.timeout(20):
+            return await loader.load(jobs, observe=observe)
+
+    report = asyncio.run(main())
+    assert {each.status for each in report.tallies.values()} == {"complete"}
+    assert (report.tallies["orders"].counts.rejected, stored()) == (4, (8, 8, 6))
 
 
 def test_a_load_can_be_given_a_time_limit() -> None:
