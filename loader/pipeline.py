@@ -320,7 +320,7 @@ class _Lane:
         self._pending = 0  # records read whose end has not been told
         self._telling: asyncio.Future[None] | None = None  # of the rejections so far
         self._told: dict[Group, dict[object, Reason]] = {}  # by reference, why those of a key are refused
-        self._is_hurried = False
+        self._is_hurried = self._waits_to_begin = False
         self._problem: LoaderError | None = None  # what keeps the dataset from being finished
 
     async def run(self) -> None:
@@ -427,6 +427,7 @@ class _Lane:
                 await self._let_upstream_begin()
                 async for block in rowset.blocks:
                     await self._run.turns.take(self._rank)
+                    self._tell_of_beginning()
                     known = [self._run.ledgers[name].known for name in self._dataset.references.values()]
                     parsing = asyncio.wrap_future(
                         self._run.executor.submit(parsed, self._dataset, rowset.reader, block, known)
@@ -437,6 +438,8 @@ class _Lane:
                 await begun.put(None)
             except Exception as error:
                 await begun.put(error)
+            finally:
+                self._tell_of_beginning()
 
         beginning = asyncio.create_task(begin())
         try:
@@ -465,12 +468,16 @@ class _Lane:
         for name in self._dataset.references.values() if self._run.in_files else ():
             ledger = self._run.ledgers[name]
             if name != self._dataset.name and not ledger.begun:
+                self._waits_to_begin = True
                 self._tell(Waits(self._dataset.name, name))
-                try:
-                    while not ledger.begun:
-                        await ledger.later_than(ledger.version)
-                finally:
-                    self._tell(Waits(self._dataset.name, None))
+                while not ledger.begun:
+                    await ledger.later_than(ledger.version)
+
+    def _tell_of_beginning(self) -> None:
+        """Tell that the wait for others to begin is over, if it has not been told: now it is this one's turn."""
+        if self._waits_to_begin:
+            self._waits_to_begin = False
+            self._tell(Waits(self._dataset.name, None))
 
     async def _carry(self, portion: _Portion, table: Table) -> None:
         """Take a batch to its end: committed, as far as it can be, and what is left told as untried."""
