@@ -630,11 +630,10 @@ class _Lane:
                 free = records.only(positions)
             held = await table.insert_free(free)
             doubted.update(positions[at] for at in held)
-            some = records.only(sorted(doubted))
-            if some or batch.drafts:
-                wanted = claims(dataset, some, batch.drafts, None if table.had_records else committed)
-                stored = await table.find(wanted)
-                verdict = judge(dataset, batch, doubted, stored, absent, committed, portion.place, self._run.update)
+            some = batch.only(sorted(doubted))
+            if len(some):
+                stored = await table.find(claims(dataset, some, None if table.had_records else committed))
+                verdict = judge(dataset, batch, some, stored, absent, committed, portion.place, self._run.update)
                 if len(verdict.refusals) > most:
                     raise _ExcessError(verdict.refusals[int(most)].line)
                 await table.update(Records.of(verdict.updates))
@@ -644,7 +643,7 @@ class _Lane:
             inserted + len(verdict.inserts),
             len(verdict.updates),
             len(records) - inserted - len(doubted) + verdict.unchanged,
-            parsed.keys - KeySet(dataset.key_group.of_all(some)) | KeySet(verdict.keys),
+            parsed.keys - KeySet(dataset.key_group.of_all(some.records)) | KeySet(verdict.keys),
             verdict.refusals,
         )
 

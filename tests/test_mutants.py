@@ -120,7 +120,7 @@ MUTANTS = [
         "the second reason of a row is dropped",
         judging,
         "judge",
-        (("tuple(reasons)", "tuple(reasons[:1])"),),
+        (("row.key, reasons)", "row.key, reasons[:1])"),),
         lambda trial: check_every_reason(trial, expected(trial)),
     ),
     Mutant(

@@ -282,6 +282,10 @@ class Batch:
             self.origins,
         )
 
+    def only(self, positions: Collection[int]) -> "Batch":
+        """The drafts, and the records at some positions, which are in order."""
+        return Batch(self.records.only(positions), only(self.lines, positions), self.drafts, self.origins)
+
     def rows_at(self, lines: Iterable[int]) -> list[int]:
         """How many rows stand before each of those that begin at some lines."""
         starts = self._starts

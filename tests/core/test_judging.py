@@ -55,10 +55,11 @@ def verdict_on(
     differing = [at for at, record in enumerate(rows.records) if record not in table] if had_records else None
     doubted = suspects(dataset, parsed, absent)
     free = [at for at in (range(len(rows.records)) if differing is None else differing) if at not in doubted]
-    held = {at for at in free if holders(dataset, claims(dataset, Records.of([rows.records[at]]), ()), table)}
+    held = {at for at in free if holders(dataset, claims(dataset, Batch(rows.records[at : at + 1])), table)}
     doubted |= held
-    wanted = claims(dataset, rows.records.only(sorted(doubted)), rows.drafts, None if had_records else committed)
-    verdict = judge(dataset, rows, doubted, holders(dataset, wanted, table), absent, committed, place, update)
+    some = rows.only(sorted(doubted))
+    wanted = claims(dataset, some, None if had_records else committed)
+    verdict = judge(dataset, rows, some, holders(dataset, wanted, table), absent, committed, place, update)
     verdict.unchanged += len(rows.records) - len(free) + len(held) - len(doubted)
     stored_at_once = [rows.records[at] for at in free if at not in held]
     verdict.inserts = sorted([*verdict.inserts, *stored_at_once], key=list(rows.records).index)
@@ -248,6 +249,16 @@ def test_a_missing_reference_tells_its_cause() -> None:
         (4, [str(BAD), "foreign-key: user_id no user 9"]),
     ]
     assert [reason.cause for reason in verdict.refusals[0].reasons] == [None, cause]
+
+
+def test_what_was_missing_before_and_is_there_now_is_no_reason() -> None:
+    """Reasons that were given before are given again only for what is missing still."""
+    users, products = REFERENCES["user_id"], REFERENCES["product_id"]
+    earlier = Absent("user", {7: None})
+    verdict_on(ORDERS, batch((1, 7, 1, 1)), absent={users: earlier})
+    absent = {users: attrs.evolve(earlier, keys={8: None}), products: Absent("product", {9: None})}
+    verdict = verdict_on(ORDERS, batch((2, 7, 9, 1), (3, 8, 1, 1)), absent=absent)
+    assert told(verdict) == [(2, ["foreign-key: product_id no product 9"]), (3, ["foreign-key: user_id no user 8"])]
 
 
 def test_a_reference_and_a_claim_can_both_be_wrong() -> None:
