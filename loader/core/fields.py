@@ -218,8 +218,8 @@ class Group:
         """The values, so that those are equal that are compared as such."""
         if not self.nocase:
             return values
-        if len(self.at) == 1 and None not in values and "".join(values).isascii():
-            return list(map(str.lower, values))
+        if len(self.at) == 1 and None not in values and (text := "".join(values)).isascii():
+            return values if text.lower() == text else list(map(str.lower, values))
         return list(map(self.fold, values))
 
     def fold(self, value: Any) -> Any:

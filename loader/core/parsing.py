@@ -27,19 +27,15 @@ def parse(dataset: Dataset, reader: Reader, block: Block) -> Batch:
     """The records of a block, and drafts of the rows that do not fit or that the model refuses."""
     dataset = dataset.held if block.made else dataset
     rows = reader.rows(block)
-    unread: set[int] = set()
-    read = [_read(each, cells, unread) for each, cells in zip(dataset.loaded, rows.columns, strict=False)]
-    there = without(range(len(rows.lines)), sorted(unread))
-    columns = [_as_array(without(column, sorted(unread))) for column in read]
     refused: set[int] = set()
+    columns = [_read(each, cells, refused) for each, cells in zip(dataset.loaded, rows.columns, strict=False)]
     records = _checked(dataset, columns, refused) if dataset.checks else _built(dataset, columns, refused)
-    refused_at = sorted([*unread, *(there[at] for at in refused)])
+    refused_at = sorted(refused)
     drafts = [_draft(dataset, each.line, each.cells, each.reasons) for each in rows.misfits]
     for at in refused_at:
         cells = dict(zip(dataset.header, rows.cells(at), strict=True))
         drafts.append(_draft(dataset, rows.lines[at], cells))
-    lines = without(rows.lines, refused_at)
-    return Batch(records.without(sorted(refused)), lines, sorted(drafts, key=attrgetter("line")), rows.origins)
+    return Batch(records, without(rows.lines, refused_at), sorted(drafts, key=attrgetter("line")), rows.origins)
 
 
 def _in_parts(
@@ -54,8 +50,9 @@ def _in_parts(
     return list(chain.from_iterable(_in_parts(part, together, singly, start + at) for at, part in parts(column)))
 
 
-def _read(one: Field, cells: Column, unread: set[int]) -> Column:
-    """The values of a column, with anything for what cannot be read."""
+def _read(one: Field, cells: Column, refused: set[int]) -> Column:
+    """The values of a column, with that of another row for what cannot be read."""
+    unread: set[int] = set()
 
     def read(at: int, cell: object) -> object:
         try:
@@ -71,18 +68,23 @@ def _read(one: Field, cells: Column, unread: set[int]) -> Column:
             cells[at] = "0"
         unread.update(found)
         values = one.read_all(cells)
-    return _in_parts(cells, one.read_all, read) if values is None else values
+    column: Any = _in_parts(cells, one.read_all, read) if values is None else values
+    sound = next((at for at in range(len(column)) if at not in unread), None)
+    for at in unread if sound is not None else ():
+        column[at] = column[sound]
+    refused |= unread
+    return _as_array(column)
 
 
 def _checked(dataset: Dataset, columns: Sequence[Column], refused: set[int]) -> Records:
-    """What the database keeps of each row, by the checks of its columns; of a row in doubt, by its model."""
+    """What the database keeps of each row that is not refused, by the checks of its columns; in doubt, by its model."""
     in_doubt: set[int] = set()
     stored = []
     for each, check, values in zip(dataset.fields, dataset.checks or (), columns, strict=False):
         in_doubt.update(doubtful(partial(is_sure, check), values))
         stored.append(_in_parts(values, each.store_all, lambda at, _: in_doubt.add(at)))
     beyond_doubt = {}
-    for row in in_doubt:
+    for row in in_doubt - refused:
         try:
             beyond_doubt[row] = dataset.stored(dataset.construct(*(values[row] for values in columns)))
         except Exception:  # whatever a model raises is its refusal
@@ -92,7 +94,7 @@ def _checked(dataset: Dataset, columns: Sequence[Column], refused: set[int]) -> 
             stored[at] = column = list(stored[at])
             for row, record in beyond_doubt.items():
                 column[row] = record[at]
-    return Records(stored)
+    return Records(stored).without(sorted(refused))
 
 
 def _as_array(values: Column) -> Column:
@@ -104,21 +106,22 @@ def _as_array(values: Column) -> Column:
 
 
 def _built(dataset: Dataset, columns: Sequence[Column], refused: set[int]) -> Records:
-    """What the database keeps of each row, by its model; a row that this refuses is left empty.
+    """What the database keeps of each row that is not refused, by its model.
 
     The loop over the records is that of `list.extend`, which keeps what it was given before an error.
     """
-    values = list(zip(*columns, strict=True))
-    records: list[Record] = []
-    empty = (None,) * len(dataset.fields)
+    unread = sorted(refused)
+    there = without(range(len(columns[0]) if columns else 0), unread)
+    values = zip(*(without(column, unread) for column in columns), strict=True)
     building = map(dataset.stored, starmap(dataset.construct, values))
+    records: list[Record] = []
     while True:
         with suppress(Exception):  # whatever a model raises is its refusal
             records.extend(building)
-        if len(records) == len(values):
+        at = len(records) + len(refused) - len(unread)
+        if at == len(there):
             return Records.of(records)
-        refused.add(len(records))
-        records.append(empty)
+        refused.add(there[at])
 
 
 def _draft(dataset: Dataset, line: int, cells: Mapping[str, object], reasons: Sequence[Reason] = ()) -> Draft:
@@ -160,10 +163,11 @@ def _draft(dataset: Dataset, line: int, cells: Mapping[str, object], reasons: Se
 
 def broken_rules(dataset: Dataset, instance: object, cells: Mapping[str, object]) -> list[Reason]:
     """What the model has against an instance, which may lack fields; then it is as the model's hook leaves it."""
-    is_incomplete = len(_filled(dataset, instance)) < len(dataset.fields)
+    filled = _filled(dataset, instance)
+    is_incomplete = len(filled) < len(dataset.fields)
     found = [
         Reason("constraint-error", each.column, fault, cells.get(each.column))
-        for _, each in _filled(dataset, instance)
+        for _, each in filled
         for value in [getattr(instance, each.attribute.name)]
         for check in each.checks(value)
         if (fault := _fault(each, is_incomplete, check, instance, each.attribute, value))

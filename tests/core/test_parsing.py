@@ -102,6 +102,25 @@ def test_no_value_is_fine_where_it_is_optional(nothing: object) -> None:
     assert list(batch.records) == [(1, None, 6, 10), (2, 3, 6, 11)]
 
 
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_a_model_is_asked_for_no_row_that_cannot_be_read(is_asked: bool) -> None:
+    """What stands in the place of such a cell while its column is checked never reaches the model."""
+    heard: list[int] = []
+
+    def hear(_instance: object, _attribute: object, value: int) -> None:
+        heard.append(value)
+
+    def never_sure(_instance: object, _attribute: object, _value: str) -> None: ...
+
+    if not is_asked:  # of all rows, but for what the columns say
+        hear.all_pass = lambda values: True  # type: ignore[attr-defined]
+        never_sure.all_pass = lambda values: False  # type: ignore[attr-defined]
+    things = of(size=field(type=int, validator=hear), name=field(type=str, validator=never_sure))
+    batch = parsed(things, ("1", "5", "a"), ("2", "x", "b"), ("3", str(2**70), "c"), ("4", "6", "d"))
+    assert (list(batch.records), sorted(heard)) == ([(1, 5, "a"), (4, 6, "d")], [5, 6])
+    assert reasons(batch) == [[("type-error", "size")], [("type-error", "size")]]
+
+
 def test_a_draft_keeps_what_was_understood() -> None:
     """Of a refused row the good values are known, as they would be stored; a value that was refused is not."""
     [draft] = parsed(PRODUCTS, ("0", "Mouse", "30.00")).drafts
