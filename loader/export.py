@@ -22,7 +22,7 @@ from attrs import asdict, frozen
 
 from loader.core.errors import OutputError, UsageError
 from loader.core.events import Closed, Event, Opened, Rejected
-from loader.core.records import MAX_REJECT, Reason, Rejection
+from loader.core.records import MAX_REJECT, PlainLine, Reason, Rejection
 from loader.core.report import Report, Tally
 from loader.core.values import Number
 from loader.disk import lock, make_directory, put_in_place, remove_unused, sync
@@ -290,7 +290,7 @@ class _RejectsFile:
             make_directory(self.path.parent)
             self._whole = WholeFile(self.path)
             self._whole.file.write(self._mark + self._form.head(self._columns))
-        if self._form.widen and "_raw" not in self._columns and any("_raw" in each.values for each in rejections):
+        if self._form.widen and "_raw" not in self._columns and any("_raw" in each.cells for each in rejections):
             self._columns = (*self._columns, "_raw")
             narrow, self._whole = self._whole, WholeFile(self.path)
             self._whole.file.write(self._mark)
@@ -313,7 +313,7 @@ class _RejectsFile:
 
 def _members(rejection: Rejection) -> dict[str, Any]:
     """What a rejects file holds of a row: its cells or, if it does not fit the columns, its text; and loader's own."""
-    raw = rejection.values.get("_raw")
+    raw = rejection.cells.get("_raw")
     place = rejection.place
     return {
         **(rejection.values if raw is None else {"_raw": raw}),
@@ -350,9 +350,21 @@ def _csv_form(delimiter: str) -> _Form:
     def lines(rows: Iterable[Sequence[str]]) -> bytes:
         return "\n".join([*map(line, rows), ""]).encode(errors="surrogateescape")
 
+    def row(rejection: Rejection, columns: Sequence[str], own: Sequence[str]) -> str:
+        cells: Any = rejection.cells
+        place = rejection.place
+        about = ["" if place.line is None else str(place.line), place.source, "; ".join(map(str, rejection.reasons))]
+        if own[-1] == "_raw":
+            about.append(cells.get("_raw", ""))
+        if isinstance(cells, PlainLine) and cells.columns == columns and cells.delimiter == delimiter:
+            text = cells.text
+        else:
+            text = line([*map(({} if "_raw" in cells else cells).get, columns, repeat(""))])
+        return f"{text}{delimiter}{line(about)}\n"
+
     def rows(rejections: Sequence[Rejection], columns: Sequence[str]) -> Iterable[bytes]:
         own = columns.index("_line")
-        yield lines([_cells(each, columns[:own], columns[own:]) for each in rejections])
+        yield "".join(row(each, columns[:own], columns[own:]) for each in rejections).encode(errors="surrogateescape")
 
     def widen(narrow: IO[bytes], wide: IO[bytes]) -> None:
         csv.field_size_limit(max(csv.field_size_limit(), MAX_REJECT))
@@ -363,16 +375,6 @@ def _csv_form(delimiter: str) -> _Form:
         text.detach()
 
     return _Form(lambda columns: lines([columns]), rows, widen)
-
-
-def _cells(rejection: Rejection, columns: Sequence[str], own: Sequence[str]) -> list[str]:
-    """What a rejects file of CSV holds of a row, as `_members` has it; in the end, `own` may hold `_raw`."""
-    values: Any = rejection.values
-    place, raw = rejection.place, values.get("_raw", "")
-    line = "" if place.line is None else str(place.line)
-    cells = [*map(({} if "_raw" in values else values).get, columns, repeat("")), line, place.source]
-    cells.append("; ".join(map(str, rejection.reasons)))
-    return [*cells, raw] if own[-1] == "_raw" else cells
 
 
 def _json_rows(rejections: Sequence[Rejection], _columns: Sequence[str]) -> Iterator[bytes]:

@@ -267,15 +267,15 @@ class _Portion:
 
     def place(self, line: int) -> Place:
         """Where the row of a line stands, or stood at first."""
-        return next(self._places([line]))
+        return next(self.places([line]))
 
     def rejections(self, refusals: Sequence[Refusal]) -> Iterator[Rejection]:
         """The refused rows, as they stand in their source."""
         lines = [refusal.line for refusal in refusals]
         cells = self.reader.values(self.block, self.batch.spans(lines))
-        return map(Rejection, self._places(lines), cells, [refusal.reasons for refusal in refusals])
+        return map(Rejection, self.places(lines), cells, [refusal.reasons for refusal in refusals])
 
-    def _places(self, lines: Sequence[int]) -> Iterator[Place]:
+    def places(self, lines: Sequence[int]) -> Iterator[Place]:
         numbers = lines if self.source.numbered else repeat(None)
         rows = [self.rows_before + row + 1 for row in self.batch.rows_at(lines)]
         places = map(Place, repeat(self.source.name), numbers, rows)
@@ -283,7 +283,7 @@ class _Portion:
         if not origins:
             return places
         pairs = zip(lines, places, strict=True)
-        return (Place(*origins[line]) if line in origins else place for line, place in pairs)
+        return (origins.get(line, place) for line, place in pairs)
 
 
 @frozen
@@ -583,10 +583,9 @@ class _Lane:
         self._pending -= len(parsed.batch)
         self._rejected += len(stored.refusals)
         self._tell(Committed(self._dataset.name, stored.inserted, stored.updated, stored.unchanged))
-        for refusal in stored.refusals if self._ledger.room else ():
-            if refusal.key is not None:
-                place = portion.place(refusal.line)
-                self._ledger.reject(Cause(self._dataset.name, refusal.key, place, refusal.reasons[0]))
+        causes = [refusal for refusal in stored.refusals if refusal.key is not None] if self._ledger.room else []
+        for refusal, place in zip(causes, portion.places([refusal.line for refusal in causes]), strict=True):
+            self._ledger.reject(Cause(self._dataset.name, refusal.key, place, refusal.reasons[0]))
         if stored.refusals:
             await self._all_told()  # so that no more than one batch waits to be told of
             self._telling = asyncio.ensure_future(self._tell_of(stored.refusals, portion))

@@ -17,12 +17,14 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
+import loader
 from loader import cli
 from loader.cli import main
 from loader.core.errors import OutputError
 from loader.core.events import Committed, Event
+from loader.datasets import USERS
 from loader.disk import lock
-from loader.export import WholeFile, write_result
+from loader.export import RejectsWriter, WholeFile, write_result
 from tests.test_cli import (
     NAMES,
     REFUSED,
@@ -786,6 +788,19 @@ def test_a_column_that_only_a_later_file_has_is_kept_in_the_rejects() -> None:
     write("more/b.csv", "id,name,email,nick", "0,B,b@x.y,Bee")
     assert main(["users=more/a.csv", "users=more/b.csv", "--ignore-extra"]) == 1
     assert [row.get("nick") for row in members("rejects/users.csv")] == [None, "Bee"]
+
+
+@pytest.mark.parametrize("quoted", ["", '"'])
+def test_rows_of_another_delimiter_or_order_are_written_as_the_rejects_are(quoted: str) -> None:
+    """Only a row whose file is divided as the rejects are, with the same columns, is written as it stands."""
+    write("data/users.csv", "id;name;email", f"{quoted}x{quoted};A,B;a@x.io")
+    write("more.csv", "email,id,name", f"b@x.io,{quoted}y{quoted},B")
+    sources = [loader.file_source("data/users.csv", delimiter=";"), loader.file_source("more.csv")]
+    with RejectsWriter(Path("rejects"), {"users": []}, check=False) as observe:
+        loader.run([loader.Job(USERS, sources, Path("users.db"))], observe=observe)
+    with Path("rejects/users.csv").open(newline="", encoding="utf-8") as file:
+        told = [(each["id"], each["name"], each["email"]) for each in csv.DictReader(file)]
+    assert told == [("x", "A,B", "a@x.io"), ("y", "B", "b@x.io")]
 
 
 @pytest.mark.parametrize("form", ["csv", "ndjson"])

@@ -5,18 +5,15 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
-from typing import Any, Literal, Protocol, Self, overload
+from typing import Any, Literal, NamedTuple, Protocol, Self, overload
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 MAX_ROW = 2**20
 """How many bytes a row may have."""
 
 MAX_REJECT = 4 * MAX_ROW
 """How many bytes a row of a rejects file may have, in which another one is quoted."""
-
-Origin = tuple[str, int | None, int | None]
-"""Where a row of a rejects file stood at first: source, line and row."""
 
 Span = tuple[int, int | None]
 """The first line of a row, and that of the next row of its block, if there is one."""
@@ -47,8 +44,7 @@ class Block:
     made: bool = False
 
 
-@frozen
-class Place:
+class Place(NamedTuple):
     """Where a row stands: `line` is that of its first line, None where the format has none; `row` counts from 1.
 
     Of a row that came back from a rejects file, `row` is None where only its line is known. A row of a table is known
@@ -107,16 +103,46 @@ class Reason:
         return f"{self.code}: {self.field} {self.message}" if self.field else f"{self.code}: {self.message}"
 
 
-@frozen
+@define(eq=False)
+class PlainLine(Mapping[str, object]):
+    """The cells by column of a line of CSV without quotes, which are told apart when they are looked at."""
+
+    columns: tuple[str, ...]
+    delimiter: str
+    text: str
+
+    @cached_property
+    def _cells(self) -> Mapping[str, object]:
+        return dict(zip(self.columns, self.text.split(self.delimiter), strict=True))
+
+    def __getitem__(self, column: str) -> object:
+        return self._cells[column]
+
+    def __contains__(self, column: object) -> bool:
+        return column in self.columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+
+@define
 class Rejection:
-    """A refused row with all its reasons; `values` are its cells by column, as they stood in the source.
+    """A refused row with all its reasons, and its cells by column, as they stood in the source.
 
     A row that does not fit the columns has its whole text in `values["_raw"]`.
     """
 
     place: Place
-    values: Mapping[str, object]
+    cells: Mapping[str, object]
     reasons: tuple[Reason, ...]
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The cells as a dictionary, which `cells` may become only then."""
+        return dict(self.cells)
 
 
 @frozen
@@ -268,7 +294,7 @@ class Batch:
     records: Records = field(factory=Records)
     lines: Sequence[int] = ()
     drafts: Sequence[Draft] = ()
-    origins: Mapping[int, Origin] = field(factory=dict)
+    origins: Mapping[int, Place] = field(factory=dict)
 
     def __len__(self) -> int:
         return len(self.records) + len(self.drafts)
@@ -335,7 +361,7 @@ class Rows:
     columns: Sequence[Sequence[object]]
     lines: Sequence[int]
     misfits: Sequence[Misfit] = ()
-    origins: Mapping[int, Origin] = field(factory=dict)
+    origins: Mapping[int, Place] = field(factory=dict)
 
     @classmethod
     def of(
@@ -343,7 +369,7 @@ class Rows:
         cells: Iterable[Sequence[object]],
         lines: Sequence[int],
         misfits: Sequence[Misfit] = (),
-        origins: Mapping[int, Origin] | None = None,
+        origins: Mapping[int, Place] | None = None,
     ) -> Self:
         """Rows that are given one by one."""
         return cls(list(zip(*cells, strict=True)), lines, misfits, origins or {})

@@ -116,18 +116,18 @@ class Tally:
 def _shortened(rejection: Rejection) -> Rejection:
     """The rejection without the rest of what is too long to be kept in memory."""
     with suppress(TypeError):  # not all cells are text
-        cells = "".join([*rejection.values, *rejection.values.values()])  # type: ignore[list-item]
+        cells = "".join([*rejection.cells, *rejection.cells.values()])  # type: ignore[list-item]
         if len(cells) + sum(len(str(reason.value)) for reason in rejection.reasons) <= KEPT_TEXT:
             return rejection
     values: dict[str, object] = {}
     length = 0
-    for name, value in rejection.values.items():
+    for name, value in rejection.cells.items():
         values[str(_short(name))] = kept = _short(value)
         length += len(name[:KEPT_TEXT]) + len(str(kept))
         if length > KEPT_ROW:
             break
     reasons = tuple(evolve(reason, value=_short(reason.value)) for reason in rejection.reasons)
-    return evolve(rejection, values=values, reasons=reasons)
+    return evolve(rejection, cells=values, reasons=reasons)
 
 
 def _short(value: object) -> object:

@@ -16,7 +16,7 @@ from attrs import Factory, define, frozen
 from loader.core.dataset import Dataset
 from loader.core.errors import SourceError
 from loader.core.kinds import integers
-from loader.core.records import MAX_REJECT, MAX_ROW, Block, Misfit, Origin, Reason, Rows, Span, without
+from loader.core.records import MAX_REJECT, MAX_ROW, Block, Misfit, Place, PlainLine, Reason, Rows, Span, without
 from loader.sources.columns import check_columns
 from loader.sources.files import UNDECODED, Stream, cut, texts, undecoded
 
@@ -184,9 +184,9 @@ class CsvReader:
         is_plain = _is_plain(block.data)
         for text in texts(block, spans):
             if is_ours and (is_plain or _is_plain(text)):
-                cells = text.rstrip(b"\n").decode().split(delimiter)
-                if len(cells) == width:
-                    yield dict(zip(header, cells, strict=True))
+                line = text.rstrip(b"\n").decode()
+                if line.count(delimiter) == width - 1:
+                    yield PlainLine(header, delimiter, line)
                     continue
             row = self._unpack(_without_line_ends(text))
             yield row.named | {"_raw": row.text} if row.faults() else row.named
@@ -245,7 +245,7 @@ class CsvReader:
         else:
             row = _Row(row.text, cells, self.columns)
         if members.get("_source"):
-            row.origin = (members["_source"], _number(members.get("_line")), _number(members.get("_row")))
+            row.origin = Place(members["_source"], _number(members.get("_line")), _number(members.get("_row")))
         return row
 
 
@@ -256,7 +256,7 @@ class _Found:
     cells: list[list[str]] = Factory(list)
     lines: list[int] = Factory(list)
     misfits: list[Misfit] = Factory(list)
-    origins: dict[int, Origin] = Factory(dict)
+    origins: dict[int, Place] = Factory(dict)
 
 
 @define
@@ -266,7 +266,7 @@ class _Row:
     text: str
     cells: list[str] | None
     columns: tuple[str, ...]
-    origin: Origin | None = None
+    origin: Place | None = None
 
     @classmethod
     def of(cls, data: bytes, columns: tuple[str, ...], delimiter: str, longest: int = MAX_ROW) -> "_Row":

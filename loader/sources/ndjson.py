@@ -15,7 +15,7 @@ import orjson
 from attrs import define, frozen
 
 from loader.core.dataset import Dataset
-from loader.core.records import MAX_ROW, Block, Misfit, Origin, Reason, Rows, Span
+from loader.core.records import MAX_ROW, Block, Misfit, Place, Reason, Rows, Span
 from loader.core.values import Number, shortened, shown
 from loader.sources import uniform
 from loader.sources.files import Readable, cut, texts, undecoded
@@ -61,7 +61,7 @@ class NdjsonReader:
         cells: list[Sequence[object]] = []
         lines: list[int] = []
         misfits: list[Misfit] = []
-        origins: dict[int, Origin] = {}
+        origins: dict[int, Place] = {}
         pick = self._pick()
         width = len(self.fields)
         for line, text in enumerate(block.data.split(b"\n"), block.line):
@@ -111,7 +111,9 @@ class NdjsonReader:
             row = self._unpack(raw.encode(errors="surrogateescape"))
         if isinstance(source := members.get("_source"), str):
             line, number = members.get("_line"), members.get("_row")
-            row.origin = (source, line if isinstance(line, int) else None, number if isinstance(number, int) else None)
+            row.origin = Place(
+                source, line if isinstance(line, int) else None, number if isinstance(number, int) else None
+            )
         return row
 
     def _faults(self, row: "_Row") -> tuple[Reason, ...]:
@@ -147,7 +149,7 @@ class _Row:
     text: str
     members: dict[str, Any]
     fault: str = ""
-    origin: Origin | None = None
+    origin: Place | None = None
 
 
 def _loads(text: bytes) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from loader.core.dataset import Dataset
 from loader.core.parsing import parse
-from loader.core.records import Batch, Block, Misfit, Origin, Reader, Reason, Rows, Span
+from loader.core.records import Batch, Block, Misfit, Place, Reader, Reason, Rows, Span
 from loader.datasets.users import USERS
 from loader.sources import Rowset, Source, file_source
 from loader.sources.packings import zstd
@@ -70,7 +70,7 @@ def read_source(source: Source, dataset: Dataset = USERS, ignore_extra: bool = F
     cells: list[Any] = []
     lines: list[int] = []
     misfits: list[Misfit] = []
-    origins: dict[int, Origin] = {}
+    origins: dict[int, Place] = {}
     for block in blocks:
         rows = rowset.reader.rows(block)
         cells += zip(*rows.columns, strict=True)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from loader.core.dataset import Dataset
 from loader.core.errors import SourceError
 from loader.core.parsing import parse
-from loader.core.records import Block
+from loader.core.records import Block, Place
 from loader.datasets.orders import ORDERS
 from loader.datasets.users import USERS
 from loader.sources.csv import CsvReader
@@ -319,10 +319,10 @@ def test_a_rejects_file_is_read_back(size: int) -> None:
     assert reading.cells == [("7", "Gaming", "x@y"), ("9", "c", "d"), ("10", "e", "f")]
     assert (reading.lines, reading.codes) == ([2, 4, 5], [(3, ["row-error"]), (6, ["extra-cell"])])
     assert reading.rows.origins == {
-        2: ("data/users.csv", 48, 47),
-        3: ("data/users.csv", 9, 8),
-        4: ("data/users.json", None, 3),
-        6: ("data/users.csv", 12, 11),
+        2: Place("data/users.csv", 48, 47),
+        3: Place("data/users.csv", 9, 8),
+        4: Place("data/users.json", None, 3),
+        6: Place("data/users.csv", 12, 11),
     }
 
 
@@ -352,7 +352,7 @@ def test_bytes_that_are_not_utf8_keep_their_place_in_a_rejects_file() -> None:
     """A row of another encoding that is fed back without being mended stands where it stood at first, as it did."""
     header, row = "id,name,email,_line,_source,_raw\n", b',,,9,users.csv,"2,Jos\xe9,d"\n'
     reading = read(header.encode() + row)
-    assert (reading.codes, reading.rows.origins) == ([(2, ["row-error"])], {2: ("users.csv", 9, None)})
+    assert (reading.codes, reading.rows.origins) == ([(2, ["row-error"])], {2: Place("users.csv", 9, None)})
     assert values(reading.reader, row)["_raw"] == "2,Jos\udce9,d"
 
 

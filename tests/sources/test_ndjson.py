@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from loader.core.dataset import Dataset
 from loader.core.errors import SourceError
-from loader.core.records import MAX_ROW, Block
+from loader.core.records import MAX_ROW, Block, Place
 from loader.core.values import Number
 from loader.datasets.orders import ORDERS
 from loader.sources import uniform
@@ -289,11 +289,11 @@ def test_a_rejects_file_is_read_back(size: int) -> None:
     assert reading.cells == [(7, "Gaming", "x@y"), (9, "c", "d"), (10, "e", "f"), (11, "e", "f")]
     assert reading.codes == [(2, ["row-error"]), (4, ["row-error"])]
     assert reading.rows.origins == {
-        1: ("users.ndjson", 48, 47),
-        2: ("users.ndjson", 9, 8),
-        3: ("users.json", None, 3),
-        4: ("users.ndjson", 12, None),
-        5: ("users.ndjson", None, None),
+        1: Place("users.ndjson", 48, 47),
+        2: Place("users.ndjson", 9, 8),
+        3: Place("users.json", None, 3),
+        4: Place("users.ndjson", 12, None),
+        5: Place("users.ndjson", None, None),
     }
 
 
