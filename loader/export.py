@@ -124,7 +124,10 @@ def result(report: Report, exit_code: int, version: str, rejects: Mapping[str, P
         "datasets": [_dataset(tally, rejects.get(tally.name)) for tally in report.tallies.values()],
         "problems": problems,
     }
-    return orjson.dumps(_printable(document), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    with suppress(TypeError):  # what is no UTF-8, or not printable as it is
+        return orjson.dumps(document, option=options | orjson.OPT_PASSTHROUGH_SUBCLASS)
+    return orjson.dumps(_printable(document), option=options)
 
 
 def _dataset(tally: Tally, rejects: Path | None) -> dict[str, Any]:

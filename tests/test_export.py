@@ -232,6 +232,14 @@ def test_cells_are_told_as_they_stood() -> None:
     assert '"price": 12345678901234567890.10,' in text
 
 
+def test_numbers_have_the_digits_that_stood_there() -> None:
+    """In the result, as in the rejects, a number of JSON is one, written as it was."""
+    write("prices.ndjson", '{"id": 1, "name": "", "price": 12.50}')
+    assert main(["products=prices.ndjson"]) == 1
+    assert re.search(r'"price": 12\.50\s', Path("result.json").read_text(encoding="utf-8"))
+    assert '"price":12.50,' in Path("rejects/products.ndjson").read_text(encoding="utf-8")
+
+
 def test_a_key_may_be_of_several_fields_or_any_number() -> None:
     """Whoever holds what a row claims is named by its key, whatever that is made of, and so is a cause."""
     write(
