@@ -118,9 +118,15 @@ class Run:
     memory: float
 
 
+def _environment() -> dict[str, str]:
+    """Where loader is this one, and is compiled once, as what is installed is."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
 def run(command: Sequence[str], is_again: bool = False) -> Run:
     """Run a command in a new directory; SystemExit if it fails, where 1 is loader's word for rejects."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = _environment()
     with tempfile.TemporaryDirectory() as directory:
         if is_again:
             subprocess.run(command, cwd=directory, env=environment, stdout=subprocess.DEVNULL, check=False)
@@ -232,7 +238,7 @@ for kind, seconds in sorted(totals.items(), key=lambda each: -each[1]):
 def stages(data: Path, rows: int) -> None:
     """Print what loader's CPU time is spent on, and how much of it a row takes."""
     command = [sys.executable, "-c", STAGES, *_loader(data.resolve())[3:]]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = _environment()
     with tempfile.TemporaryDirectory() as directory:
         told = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=True)
     print("\n| stage | CPU | a row |\n|---|---|---|")
