@@ -354,6 +354,7 @@ def _csv_form(delimiter: str) -> _Form:
         return "\n".join([*map(line, rows), ""]).encode(errors="surrogateescape")
 
     def row(rejection: Rejection, columns: Sequence[str], own: Sequence[str]) -> str:
+        """The line of a row, as `_members` has it, with loader's own columns in the end, where there may be `_raw`."""
         cells: Any = rejection.cells
         place = rejection.place
         about = ["" if place.line is None else str(place.line), place.source, "; ".join(map(str, rejection.reasons))]

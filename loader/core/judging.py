@@ -121,7 +121,7 @@ def judge(
             contests = list(_contests(dataset, row, held, may_replace=replaces))
             if reasons or any(held.in_this_run(contest.holder) for contest in contests):
                 contests = [contest for contest in contests if held.in_this_run(contest.holder)]
-            reasons += (*contests,)
+            reasons = (*reasons, *contests)
         if reasons or row.record is None:
             refusal = Refusal(row.line, row.key, reasons)
             verdict.refusals.append(refusal)
@@ -153,9 +153,9 @@ def _rows(dataset: Dataset, batch: Batch, absent: Mapping[Group, Absent]) -> lis
     reasons = (tuple(filter(None, each)) for each in found) if dangling else repeat(())
     rows = [*map(_Row, batch.lines, dataset.key_group.of_all(records), records, records, reasons)]
     for draft in batch.drafts:
-        found_ = [why.get(group.of(draft.values)) for group, why in dangling.items()]
         key = dataset.key_group.of(draft.values)
-        rows.append(_Row(draft.line, key, draft.values, None, (*draft.reasons, *filter(None, found_))))
+        more = filter(None, (why.get(group.of(draft.values)) for group, why in dangling.items()))
+        rows.append(_Row(draft.line, key, draft.values, None, (*draft.reasons, *more)))
     return sorted(rows, key=attrgetter("line"))
 
 
