@@ -125,7 +125,7 @@ def result(report: Report, exit_code: int, version: str, rejects: Mapping[str, P
         "problems": problems,
     }
     options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    with suppress(TypeError):  # what is no UTF-8, or not printable as it is
+    with suppress(TypeError):  # where something has to be made printable first
         return orjson.dumps(document, option=options | orjson.OPT_PASSTHROUGH_SUBCLASS)
     return orjson.dumps(_printable(document), option=options)
 

@@ -330,7 +330,8 @@ class _Lane:
             async with self._stack:
                 try:
                     await self._load()
-                    self._ledger.close(finished=True)  # that the database is closed is nothing to wait for
+                    if not self._run.check:  # which may find out in the end that what it has read was in change
+                        self._ledger.close(finished=True)  # that the database is closed is nothing to wait for
                 except asyncio.CancelledError:
                     asyncio.get_running_loop().call_later(PATIENCE, self._hurry)
                     raise
@@ -348,7 +349,7 @@ class _Lane:
                 raise
         finally:
             if not self._ledger.closed:
-                self._ledger.close(finished=False)
+                self._ledger.close(finished=status == "complete")
             self._tell(Closed(self._dataset.name, status, self._problem, monotonic() - began))
 
     async def _load(self) -> None:

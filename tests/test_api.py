@@ -430,6 +430,31 @@ def test_orders_do_not_wait_until_the_database_of_users_is_closed() -> None:
     assert (report.tallies["orders"].counts.rejected, stored()) == (4, (8, 8, 6))
 
 
+def test_what_a_row_lacks_that_is_left_out_is_nothing_to_the_others() -> None:
+    """Of rows from the first on that waits for a failed dataset nothing is said, whatever else they lack."""
+    loader.run(sample())
+    write("data/products.csv", "no header")
+    write("data/orders.csv", "id,user_id,product_id,quantity", "70,1,1,0", "71,1,1,1", "72,1,999,1", "73,888,1,1")
+    orders = loader.run(sample()).tallies["orders"]
+    assert (orders.status, orders.counts) == ("stopped", Counts(read=4, inserted=1, rejected=1, untried=2))
+
+
+def test_a_check_of_orders_waits_until_users_were_not_written_to_meanwhile() -> None:
+    """Only in the end it is known whether a database that was only read was in change; orders rest on nothing else."""
+    with closing(sqlite3.connect("users.db")) as other:
+        other.execute("CREATE TABLE things (id)")
+
+        def observe(event: Event) -> None:
+            if isinstance(event, Committed) and event.dataset == "users":
+                other.execute("INSERT INTO things VALUES (1)")
+                other.commit()
+
+        report = loader.run(sample(), observe=observe, check=True)
+    statuses = {name: tally.status for name, tally in report.tallies.items()}
+    assert statuses == {"users": "failed", "products": "complete", "orders": "stopped"}
+    assert {reason.field for each in report.tallies["orders"].rejections for reason in each.reasons} == {"product_id"}
+
+
 def test_a_load_can_be_given_a_time_limit() -> None:
     """asyncio's own time limit ends a load in order; loading again finishes it."""
     write("data/users.csv", "id,name,email", *(f"{at},N,u{at}@x.io" for at in range(1, 200_001)))

@@ -5,7 +5,7 @@ ado. Only the suspects are gone through one by one.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from operator import attrgetter
 
 from attrs import Factory, define, frozen
@@ -93,6 +93,8 @@ def judge(
 ) -> Verdict:
     """Judge those rows of a batch that are `doubted`: its drafts, and all records that are not free.
 
+    The others of `batch` are there for references to rows before.
+
     `stored` are the records that hold what these claim, `absent` has what references name in vain, and `committed` are
     the keys that this run has stored or found unchanged so far: the first in the file wins. `place` tells where the row
     of a line stands. With `update`, a record of an earlier run gives way to one of its key.
@@ -145,25 +147,31 @@ class _Row:
     reasons: tuple[Reason, ...]
 
 
-def _rows(dataset: Dataset, batch: Batch, absent: Mapping[Group, Absent]) -> list[_Row]:
-    """The rows of a batch, in the order of the file; what references to other datasets name in vain has been found."""
-    records = batch.records
-    dangling = {group: _dangling(group, missing) for group, missing in absent.items() if not missing.among_rows}
+def _rows(dataset: Dataset, doubted: Batch, absent: Mapping[Group, Absent]) -> list[_Row]:
+    """Those rows, in the order of the file; what references to other datasets name in vain is among their reasons."""
+    records = doubted.records
+    others = {group: missing for group, missing in absent.items() if not missing.among_rows}
+    dangling = {group: _dangling(group, missing, doubted) for group, missing in others.items()}
     found = zip(*(map(why.get, group.of_all(records)) for group, why in dangling.items()), strict=True)
     reasons = (tuple(filter(None, each)) for each in found) if dangling else repeat(())
-    rows = [*map(_Row, batch.lines, dataset.key_group.of_all(records), records, records, reasons)]
-    for draft in batch.drafts:
+    rows = [*map(_Row, doubted.lines, dataset.key_group.of_all(records), records, records, reasons)]
+    for draft in doubted.drafts:
         key = dataset.key_group.of(draft.values)
         more = filter(None, (why.get(group.of(draft.values)) for group, why in dangling.items()))
         rows.append(_Row(draft.line, key, draft.values, None, (*draft.reasons, *more)))
     return sorted(rows, key=attrgetter("line"))
 
 
-def _dangling(group: Group, absent: Absent) -> Mapping[object, Reason]:
-    """The reasons against rows whose reference names an absent key of another dataset, by that."""
+def _dangling(group: Group, absent: Absent, rows: Batch) -> Mapping[object, Reason]:
+    """The reasons against rows whose reference names an absent key of another dataset, by that.
+
+    Each tells the key as it stands in the first such row: 1.0 and 1 are the same.
+    """
     told = absent.told
-    told.update((key, _dangles(group, absent, key, cause)) for key, cause in absent.keys.items() if key not in told)
-    return {key: told[key] for key in absent.keys}
+    for key in chain(group.of_all(rows.records), group.of_drafts(rows.drafts)):
+        if key in absent.keys and key not in told:
+            told[key] = _dangles(group, absent, key, absent.keys[key])
+    return {key: told[key] for key in absent.keys if key in told}
 
 
 def _dangles(group: Group, absent: Absent, value: object, cause: Cause | None, where: str = "") -> Reason:

@@ -51,7 +51,7 @@ def _in_parts(
 
 
 def _read(one: Field, cells: Column, refused: set[int]) -> Column:
-    """The values of a column, with that of another row for what cannot be read."""
+    """The values of a column, with that of another row, if there is any, for what cannot be read, which is refused."""
     unread: set[int] = set()
 
     def read(at: int, cell: object) -> object:
@@ -118,7 +118,7 @@ def _built(dataset: Dataset, columns: Sequence[Column], refused: set[int]) -> Re
     while True:
         with suppress(Exception):  # whatever a model raises is its refusal
             records.extend(building)
-        at = len(records) + len(refused) - len(unread)
+        at = len(records) + len(refused) - len(unread)  # among those that could be read
         if at == len(there):
             return Records.of(records)
         refused.add(there[at])

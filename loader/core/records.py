@@ -128,7 +128,7 @@ class PlainLine(Mapping[str, object]):
         return len(self.columns)
 
 
-@define
+@frozen
 class Rejection:
     """A refused row with all its reasons, and its cells by column, as they stood in the source.
 
@@ -136,12 +136,12 @@ class Rejection:
     """
 
     place: Place
-    cells: Mapping[str, object]
+    cells: Mapping[str, object] = field(alias="values")
     reasons: tuple[Reason, ...]
 
     @property
     def values(self) -> dict[str, object]:
-        """The cells as a dictionary, which `cells` may become only then."""
+        """The cells in a dictionary of its own; those of a plain line of CSV are told apart only now."""
         return dict(self.cells)
 
 

@@ -127,7 +127,7 @@ def _shortened(rejection: Rejection) -> Rejection:
         if length > KEPT_ROW:
             break
     reasons = tuple(evolve(reason, value=_short(reason.value)) for reason in rejection.reasons)
-    return evolve(rejection, cells=values, reasons=reasons)
+    return evolve(rejection, values=values, reasons=reasons)
 
 
 def _short(value: object) -> object:

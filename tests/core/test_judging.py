@@ -251,6 +251,18 @@ def test_a_missing_reference_tells_its_cause() -> None:
     assert [reason.cause for reason in verdict.refusals[0].reasons] == [None, cause]
 
 
+def test_a_missing_key_is_told_as_it_stands_in_the_row() -> None:
+    """Also where a set of keys, in which 1.0 and 1 are the same, has kept it otherwise."""
+    model = attrs.make_class("Note", {"id": attrs.field(type=int), "price": attrs.field(type=float)})
+    notes = Dataset("notes", model, "id", references={"price": "prices"})
+    [price] = notes.reference_groups
+    absent = {price: Absent("price", dict.fromkeys(KeySet([1.0, 2.5])))}
+    verdict = verdict_on(notes, batch((1, 1.0), (2, 2.5), {0: 3, 1: 1.0}), absent=absent)
+    assert [str(refusal.reasons[-1]) for refusal in verdict.refusals] == [
+        f"foreign-key: price no price {key}" for key in ("1.0", "2.5", "1.0")
+    ]
+
+
 def test_what_was_missing_before_and_is_there_now_is_no_reason() -> None:
     """Reasons that were given before are given again only for what is missing still."""
     users, products = REFERENCES["user_id"], REFERENCES["product_id"]
