@@ -320,7 +320,8 @@ class _Lane:
         self._pending = 0  # records read whose end has not been told
         self._telling: asyncio.Future[None] | None = None  # of the rejections so far
         self._told: dict[Group, dict[object, Reason]] = {}  # by reference, why those of a key are refused
-        self._is_hurried = self._waits_to_begin = False
+        self._is_hurried = False
+        self._waits_to_begin = False  # as has been told
         self._problem: LoaderError | None = None  # what keeps the dataset from being finished
 
     async def run(self) -> None:
@@ -584,8 +585,8 @@ class _Lane:
         self._pending -= len(parsed.batch)
         self._rejected += len(stored.refusals)
         self._tell(Committed(self._dataset.name, stored.inserted, stored.updated, stored.unchanged))
-        causes = [refusal for refusal in stored.refusals if refusal.key is not None] if self._ledger.room else []
-        for refusal, place in zip(causes, portion.places([refusal.line for refusal in causes]), strict=True):
+        known = [refusal for refusal in stored.refusals if refusal.key is not None] if self._ledger.room else []
+        for refusal, place in zip(known, portion.places([refusal.line for refusal in known]), strict=True):
             self._ledger.reject(Cause(self._dataset.name, refusal.key, place, refusal.reasons[0]))
         if stored.refusals:
             await self._all_told()  # so that no more than one batch waits to be told of

@@ -758,6 +758,14 @@ def check_first_wins(trial: Trial) -> None:
             assert stored == values, f"{name}: {place} is not what is stored"
 
 
+def is_stored(trial: Trial, name: str, place: LoadersPlace) -> bool:
+    """Whether what the row at a place says is in the database in the end."""
+    spec = trial.files.models[name]
+    [row] = [row for row in trial.files.rows[name] if row.place == _place(place)]
+    values, _ = oracle.understand(spec, row)
+    return trial.after[name].get(oracle.value_of(values, spec.key)) == values
+
+
 def check_no_dangling(trial: Trial) -> None:
     """Law 3: at no step of a target, no event and not in the end did a record lack what it refers to."""
     assert trial.witness.dangling == []

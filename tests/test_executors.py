@@ -219,20 +219,25 @@ def test_what_others_wait_for_is_parsed_first(in_no_file: str | None, monkeypatc
     """
     parsed: list[str] = []
     told: list[Event] = []
-    waited_for: list[str | None] = []  # when their turn is to come
+    waited_for: list[list[str | None]] = []  # by orders up to now: when their turn is to come, and when it is there
     products: Any = "data/products.csv"
     if in_no_file == "products":  # in rows that can be read again, as those of a file can
         products = loader.rows([*csv.DictReader(Path(products).read_text().splitlines())])
 
+    def note() -> None:
+        waited_for.append([event.upstream for event in told if isinstance(event, Waits)])
+
     class Noting(Here):
         def submit(self, call: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
             parsed.append(args[0].name)
+            if args[0] is ORDERS:
+                note()
             return super().submit(call, *args, **kwargs)
 
     class NotingTurns(Turns):
         async def take(self, rank: int) -> None:
             if rank == 2:
-                waited_for.extend([event.upstream for event in told if isinstance(event, Waits)][-1:])
+                note()
             await super().take(rank)
 
     monkeypatch.setattr(pipeline, "Turns", NotingTurns)
@@ -256,9 +261,26 @@ def test_what_others_wait_for_is_parsed_first(in_no_file: str | None, monkeypatc
         assert parsed.index("orders") < parsed.index("users")
     else:
         assert parsed[-1] == "orders"
-        assert waits[0] == "users"
-        assert waited_for[0] in ("users", "products")
-    assert {*waits[-1:]} <= {None}
+        assert waited_for == [["users"], ["users", None]]
+    assert {*waits[1::2]} == {None}
+
+
+def test_the_wait_of_orders_that_have_no_rows_is_over_as_well() -> None:
+    """They have no turn that could tell it."""
+    Path("data/orders.csv").write_text("id,user_id,product_id,quantity\n")
+    told: list[Event] = []
+
+    async def steps() -> Report:
+        users = _LateSource(Path("data/users.csv"), "csv", wait=partial(asyncio.sleep, 0.05), is_file=True)
+        jobs = [
+            Job(ORDERS, "data/orders.csv", "orders.db"),
+            Job(USERS, users, "users.db"),
+            Job(PRODUCTS, "data/products.csv", "products.db"),
+        ]
+        return await load(jobs, observe=told.append)
+
+    assert asyncio.run(steps()).tallies["orders"].status == "complete"
+    assert [event.upstream for event in told if isinstance(event, Waits)] == ["users", None]
 
 
 def test_small_files_begin_no_process(monkeypatch: pytest.MonkeyPatch) -> None:

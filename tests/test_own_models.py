@@ -325,6 +325,16 @@ def test_a_reference_to_the_own_dataset_points_to_an_earlier_row(tmp_path: Path)
     assert later.totals.inserted == 2
 
 
+def test_a_row_that_came_too_early_is_there_when_a_later_one_has_stored_it(tmp_path: Path) -> None:
+    """In a second run it is unchanged, as what is stored and equal is; other rows are rejected as before."""
+    pairs = [(2, 1), (1, ""), (2, 1), (3, 4), (4, 1)]
+    files = {"staff": [{"id": id_, "boss": boss} for id_, boss in pairs]}
+    first, second = (loaded(tmp_path, [STAFF], files) for _ in "ab")
+    late = ["foreign-key: boss no person 4 in an earlier row"]
+    assert reasons(first, "staff") == {1: ["foreign-key: boss no person 1 in an earlier row"], 4: late}
+    assert (reasons(second, "staff"), second.totals.unchanged, second.totals.inserted) == ({4: late}, 4, 0)
+
+
 def chain(count: int, database: str = "") -> list[Dataset]:
     """Datasets of which each refers to the one before, in databases of their own or all in one."""
     names = [f"d{at}" for at in range(count)]

@@ -71,10 +71,10 @@ def test_a_batch_of_nothing() -> None:
     assert (len(Batch()), Batch().rows_at([])) == (0, [])
 
 
-def test_before_keeps_the_origins() -> None:
+def test_a_part_keeps_the_origins() -> None:
     """The part of a batch still knows where its rows stood at first."""
     batch = Batch(Records.of([(1,)]), [2], origins={2: Place("users.csv", 9, 8)})
-    assert batch.before(3).origins == {2: Place("users.csv", 9, 8)}
+    assert batch.before(3).origins == batch.only([0]).origins == {2: Place("users.csv", 9, 8)}
 
 
 @given(st.lists(st.tuples(st.integers(), st.text())), st.data())
